@@ -1,0 +1,76 @@
+"""How alike two people are: IoU of boxes, OKS of keypoints, and the suppression built on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hrpose.types import FloatArray, IntArray
+
+
+def box_iou(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection over union of every box of ``a`` (N, 4) with every box of ``b`` (M, 4), xyxy.
+
+    Returns:
+        (N, M) float32; 0 where both boxes are empty.
+    """
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.prod(np.clip(high - low, 0, None), axis=2)
+    area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
+    area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)
+    union = area_a[:, None] + area_b[None] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0).astype(np.float32)
+
+
+def oks(
+    a: FloatArray, areas_a: FloatArray, b: FloatArray, areas_b: FloatArray, sigmas: FloatArray
+) -> FloatArray:
+    """Object keypoint similarity of every pose of ``a`` with every pose of ``b``.
+
+    Matches ``oks_iou`` of the official code: all keypoints count, the variance is ``(2 sigma)^2``
+    and the area is the mean of the two (nms.py:75-101).
+
+    Args:
+        a: (N, K, 2) keypoints, px.
+        areas_a: (N,) px^2.
+        b: (M, K, 2) keypoints, px.
+        areas_b: (M,) px^2.
+        sigmas: (K,) of the skeleton.
+
+    Returns:
+        (N, M), 0 to 1.
+    """
+    squared = ((a[:, None].astype(np.float64) - b[None]) ** 2).sum(axis=3)
+    area = (areas_a[:, None].astype(np.float64) + areas_b[None]) / 2 + np.spacing(1)
+    variance = (2 * sigmas.astype(np.float64)) ** 2
+    return np.exp(-squared / variance / area[..., None] / 2).mean(axis=2)
+
+
+def oks_nms(
+    keypoints: FloatArray,
+    scores: FloatArray,
+    areas: FloatArray,
+    sigmas: FloatArray,
+    *,
+    threshold: float = 0.9,
+) -> IntArray:
+    """Greedy suppression of poses that repeat a better one.
+
+    Args:
+        keypoints: (N, K, 2) px.
+        scores: (N,) pose scores.
+        areas: (N,) px^2; the official code takes the padded box.
+        sigmas: (K,) of the skeleton.
+        threshold: A pose goes when its OKS with a kept one is above. Raising it keeps more.
+
+    Returns:
+        (M,) kept indices, best first.
+    """
+    order = np.argsort(-scores, kind="stable")
+    keep = []
+    while len(order):
+        best, rest = order[0], order[1:]
+        keep.append(best)
+        alike = oks(keypoints[[best]], areas[[best]], keypoints[rest], areas[rest], sigmas)[0]
+        order = rest[alike <= threshold]
+    return np.array(keep, dtype=np.int64)
