@@ -1,0 +1,101 @@
+"""People in pictures and videos to keypoints: HRNet with the whole chain around it.
+
+    pose = hrpose.load()
+    people = pose("photo.jpg")
+    people.keypoints  # (N, 17, 2) float32, xy in image pixels
+
+The map, in dependency order; a file imports only from lines above it. A step of the flow is a
+file, a set of interchangeable siblings is a folder.
+
+    errors       HrposeError and its tree
+    skeleton     keypoint sets as data
+    types        every value that crosses a border: Size, Frame, Detections, Crops, Peaks, Poses
+    geometry     boxes, padding, similarity transforms
+    similarity   IoU and OKS matrices
+    heatmap      the codec: encode, decode, mirror merge
+    models/      networks only: no paths, no checkpoint names
+    crop         frames + boxes -> Crops, one batched resample on the device
+    zoo/         what is known about checkpoints, and loading them
+    media/       pixels in and out: pictures, videos, folders, safe output
+    formats/     poses to and from files others defined
+    device       where networks run, in which precision, how many at a time
+    detector     frames -> Detections
+    estimator    Crops -> Poses
+    tracker      Poses -> Poses with ids
+    smoother     Poses -> Poses
+    draw         Frame + Poses -> picture
+    pipeline     the chain: frames -> iterator of (Frame, Poses)
+    evaluate/    COCO AP and other metrics
+    train/       data, augmentation, losses, loop
+    deploy/      export to other runtimes
+    cli/         one command per file
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hrpose.draw import Style, draw
+    from hrpose.errors import HrposeError
+    from hrpose.media.image import read_image
+    from hrpose.pipeline import Pipeline, load
+    from hrpose.skeleton import Skeleton
+    from hrpose.types import Detections, Frame, Poses, Size
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Detections",
+    "Frame",
+    "HrposeError",
+    "Pipeline",
+    "Poses",
+    "Size",
+    "Skeleton",
+    "Style",
+    "draw",
+    "load",
+    "read_image",
+]
+
+_HOME = {
+    "Detections": "hrpose.types",
+    "Frame": "hrpose.types",
+    "HrposeError": "hrpose.errors",
+    "Pipeline": "hrpose.pipeline",
+    "Poses": "hrpose.types",
+    "Size": "hrpose.types",
+    "Skeleton": "hrpose.skeleton",
+    "Style": "hrpose.draw",
+    "draw": "hrpose.draw",
+    "load": "hrpose.pipeline",
+    "read_image": "hrpose.media.image",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Fetches a public name at first use, so that ``import hrpose`` costs nothing (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # The import system binds the submodule `hrpose.draw` here, whenever somebody first
+        # imports it; the public function of the same name would depend on who came first.
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
