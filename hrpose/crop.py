@@ -55,15 +55,17 @@ def crop_people(
     detections: Sequence[Detections],
     spec: CropSpec,
     *,
+    people: slice = slice(None),
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Crops:
-    """Cuts every detected person out of a batch of frames.
+    """Cuts detected people out of a batch of frames.
 
     Args:
         frames: Frames of any sizes.
         detections: One per frame.
         spec: What the network wants.
+        people: Which of all people, counted through frames and then people; the default is all.
         device: Where the crops are made and stay.
         dtype: Of the normalised pixels.
 
@@ -72,10 +74,14 @@ def crop_people(
     """
     counts = torch.tensor([len(d) for d in detections], dtype=torch.int64)
     frame = torch.repeat_interleave(torch.arange(len(frames)), counts)
-    person = torch.cat([torch.arange(len(d)) for d in detections]) if len(frames) else counts
-    boxes = torch.cat([d.boxes.cpu() for d in detections]) if len(frames) else torch.zeros(0, 4)
+    first = counts.cumsum(0) - counts
+    person = torch.arange(len(frame)) - first[frame]
+    boxes = torch.cat([torch.zeros(0, 4), *(d.boxes.float().cpu() for d in detections)])
+    frame, person, boxes = frame[people], person[people], boxes[people]
     image_from_crop = geometry.invert(crop_transforms(boxes, spec))
-    pixels = resample([f.image for f in frames], frame, image_from_crop, spec.size, device=device)
+    used, which = frame.unique(return_inverse=True)
+    images = [frames[i].image for i in used.tolist()]
+    pixels = resample(images, which, image_from_crop, spec.size, device=device)
     return Crops(
         pixels=normalise(pixels, spec).to(dtype),
         image_from_crop=image_from_crop.float().to(device),

@@ -1,0 +1,275 @@
+"""The chain: frames in, frames with poses out, batched across people and frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hrpose import geometry
+from hrpose.detector import BoxesFromFile, PersonDetector, WholePicture
+from hrpose.device import choose_device, choose_dtype
+from hrpose.errors import UsageError
+from hrpose.estimator import CROP_BATCH, Estimator
+from hrpose.media.image import read_image
+from hrpose.similarity import oks_nms
+from hrpose.types import Codec, Detections, FloatArray, Frame, IntArray, Poses
+from hrpose.zoo.load import load as load_model
+from hrpose.zoo.specs import DEFAULT_DETECTOR, DEFAULT_POSE, ModelSpec
+
+Detector = Callable[[Sequence[Frame]], list[Detections]]
+Part = TypeVar("Part")
+
+BATCH_PIXELS = 40_000_000  # a batch of frames holds at most this many pixels, or one frame
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run and how; every default of the chain is written here and nowhere else.
+
+    Attributes:
+        pose: Name of a pose model, see ``hrpose models``.
+        detector: Name of a detector, or ``"none"``: the whole picture is one person.
+        boxes: COCO detections file that replaces the detector.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        dtype: ``float32``, ``bfloat16`` or ``float16`` of the pose network.
+        flip_test: Whether every crop is seen mirrored as well; twice the time, steadier points.
+        refine: ``none``, ``quarter`` or ``dark``; None takes the model's own.
+        threshold: Least detector score; raising it finds fewer and surer people.
+        max_people: At most this many people in a frame.
+        oks_threshold: Of two poses more alike than this, the better stays; 1 keeps all.
+        frame_batch: Frames per forward of the detector.
+        crop_batch: People per forward of the pose network.
+    """
+
+    pose: str = DEFAULT_POSE
+    detector: str = DEFAULT_DETECTOR
+    boxes: Path | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    flip_test: bool = False
+    refine: str | None = None
+    threshold: float = 0.5
+    max_people: int = 100
+    oks_threshold: float = 0.9
+    frame_batch: int = 4
+    crop_batch: int = CROP_BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class UsedModel:
+    """A model that took part in a result.
+
+    Attributes:
+        task: ``"pose"`` or ``"detect"``.
+        name: Its name in the zoo, or ``"none"`` or the file that gave the boxes.
+        sha256: Of its weights file; empty when there are none.
+    """
+
+    task: str
+    name: str
+    sha256: str = ""
+
+
+class Pipeline:
+    """Frames to poses.
+
+    Args:
+        detector: A batch of frames -> their people.
+        estimator: Frames and people -> poses.
+        models: What to name in results.
+        frame_batch: Frames that are detected together; memory grows with it.
+        oks_threshold: See ``Options``.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        estimator: Estimator,
+        *,
+        models: Sequence[UsedModel] = (),
+        frame_batch: int = 4,
+        oks_threshold: float = 0.9,
+    ) -> None:
+        if frame_batch < 1:
+            raise ValueError(f"frame_batch is {frame_batch}, expected at least 1")
+        self._detector, self._estimator = detector, estimator
+        self._frame_batch, self._oks_threshold = frame_batch, oks_threshold
+        self.models = tuple(models)
+        self.skeleton = estimator.skeleton
+
+    def __call__(self, picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame) -> Poses:
+        """Finds the people of one picture.
+
+        Args:
+            picture: A file, an (H, W, 3) uint8 RGB array, or a frame.
+
+        Returns:
+            The people, best first; none is fine. ``keypoints`` is (N, K, 2) float32 in pixels.
+
+        Raises:
+            BadImage: The file cannot be read.
+            MemoryLimitError: The device does not hold one crop.
+        """
+        return next(poses for _, poses in self.run([_frame(picture)]))
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Poses]]:
+        """Yields every frame with its people, in order; takes frames as it goes.
+
+        Args:
+            frames: Of any sizes; at most a batch of them is held.
+        """
+        for batch in _batches(frames, self._frame_batch):
+            poses = self._estimator(batch, self._detector(batch))
+            yield from zip(batch, map(self._distinct, poses), strict=True)
+
+    def _distinct(self, poses: Poses) -> Poses:
+        """Drops poses that repeat a better one, as the official evaluation does."""
+        if self._oks_threshold >= 1 or len(poses) < 2 or not poses.skeleton.sigmas:
+            return poses
+        kept = oks_nms(
+            poses.keypoints,
+            poses.scores,
+            padded_areas(poses),
+            np.array(poses.skeleton.sigmas, np.float32),
+            threshold=self._oks_threshold,
+        )
+        return select(poses, np.sort(kept))
+
+
+def padded_areas(poses: Poses, *, aspect: float = 0.75) -> FloatArray:
+    """(N,) areas in px^2 of the padded boxes, the scale of the official OKS-NMS (function.py:176).
+
+    Args:
+        poses: The people.
+        aspect: Width divided by height of the network input.
+    """
+    _, sizes = geometry.padded_region(torch.from_numpy(poses.boxes), aspect)
+    areas: FloatArray = sizes.prod(dim=-1).numpy()
+    return areas
+
+
+def select(poses: Poses, people: IntArray) -> Poses:
+    """The given people of a frame, in the given order."""
+    return Poses(
+        keypoints=poses.keypoints[people],
+        keypoint_scores=poses.keypoint_scores[people],
+        boxes=poses.boxes[people],
+        box_scores=poses.box_scores[people],
+        track_ids=poses.track_ids[people],
+        size=poses.size,
+        skeleton=poses.skeleton,
+        frame=poses.frame,
+        time=poses.time,
+        source=poses.source,
+    )
+
+
+def load(options: Options = Options()) -> Pipeline:  # noqa: B008 - frozen
+    """Builds the chain with the models that come in the box, or others.
+
+    Args:
+        options: Which models and how to run them.
+
+    Returns:
+        A pipeline; call it with a picture, or give ``run`` an iterator of frames.
+
+    Raises:
+        UsageError: No such model or device.
+        WeightsError: A model's weights are not here; the message says where to get them.
+    """
+    device = choose_device(options.device)
+    detector, found_by = load_detector(options, device)
+    estimator, posed_by = build_estimator(options, device)
+    return Pipeline(
+        detector,
+        estimator,
+        models=(found_by, posed_by),
+        frame_batch=options.frame_batch,
+        oks_threshold=options.oks_threshold,
+    )
+
+
+def build_estimator(
+    options: Options, device: torch.device, *, weights: Path | None = None
+) -> tuple[Estimator, UsedModel]:
+    """The pose stage of the options; ``weights`` replaces the model's own file."""
+    model = load_model(options.pose, path=weights)
+    estimator = Estimator(
+        model.network,
+        crop=_required(model.spec.crop, model.spec),
+        codec=_codec(model.spec, options.refine),
+        skeleton=_required(model.spec.skeleton, model.spec),
+        device=device,
+        dtype=choose_dtype(options.dtype),
+        batch_size=options.crop_batch,
+        flip_test=options.flip_test,
+    )
+    return estimator, UsedModel("pose", model.spec.name, model.sha256)
+
+
+def load_detector(
+    options: Options, device: torch.device, *, weights: Path | None = None
+) -> tuple[Detector, UsedModel]:
+    """The detection stage of the options; ``weights`` replaces the model's own file."""
+    if options.boxes is not None:
+        boxes = BoxesFromFile(
+            options.boxes, score_threshold=options.threshold, max_people=options.max_people
+        )
+        return boxes, UsedModel("detect", str(options.boxes))
+    if options.detector == "none":
+        return WholePicture(), UsedModel("detect", "none")
+    model = load_model(options.detector, path=weights)
+    if model.spec.task != "detect":
+        raise UsageError(f"{model.spec.name} is no detector", hint="see `hrpose models`")
+    detector = PersonDetector(
+        model.network,
+        device=device,
+        score_threshold=options.threshold,
+        max_people=options.max_people,
+        batch_size=options.frame_batch,
+    )
+    return detector, UsedModel("detect", model.spec.name, model.sha256)
+
+
+def _codec(spec: ModelSpec, refine: str | None) -> Codec:
+    codec = _required(spec.codec, spec)
+    return codec if refine is None else replace(codec, refine=refine)
+
+
+def _required(part: Part | None, spec: ModelSpec) -> Part:
+    if part is None:
+        raise UsageError(f"{spec.name} is no pose model", hint="see `hrpose models`")
+    return part
+
+
+def _frame(picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame) -> Frame:
+    if isinstance(picture, Frame):
+        return picture
+    if isinstance(picture, np.ndarray):
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise ValueError(
+                f"picture is {picture.shape} {picture.dtype}, expected (H, W, 3) uint8 RGB"
+            )
+        return Frame(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1))
+    return read_image(os.fspath(picture))
+
+
+def _batches(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+    batch: list[Frame] = []
+    pixels = 0
+    for frame in frames:
+        size = frame.size.width * frame.size.height
+        if batch and (len(batch) == most or pixels + size > BATCH_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(frame)
+        pixels += size
+    if batch:
+        yield batch

@@ -1,0 +1,71 @@
+"""Changes of colour and occlusion, on batches of crops; geometry varies in the tasks' affines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """Strength of the colour changes.
+
+    Attributes:
+        brightness: Greatest relative change.
+        contrast: Greatest relative change around the crop's mean.
+        saturation: Greatest relative change.
+        tint: Greatest relative change of each channel, as by other light.
+        grey: Share of crops made grey; old photographs and night cameras have no colour.
+        erase: Share of crops in which a rectangle is hidden.
+    """
+
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.4
+    tint: float = 0.08
+    grey: float = 0.1
+    erase: float = 0.2
+
+
+def colour(pixels: Tensor, how: Colour, random: np.random.Generator) -> Tensor:
+    """Varies colours and hides rectangles.
+
+    Args:
+        pixels: (B, 3, h, w) RGB, 0 to 255.
+        how: Strength.
+        random: Source of all choices.
+
+    Returns:
+        (B, 3, h, w), 0 to 255.
+    """
+    batch = len(pixels)
+
+    def factor(strength: float, channels: int = 1) -> Tensor:
+        drawn = random.uniform(1 - strength, 1 + strength, (batch, channels, 1, 1))
+        return pixels.new_tensor(drawn)
+
+    gain = factor(how.brightness) * factor(how.tint, 3)
+    kept = factor(how.saturation)
+    kept[torch.from_numpy(random.random(batch) < how.grey)] = 0
+    contrast = factor(how.contrast)
+    luma = (pixels * pixels.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    mean = luma.mean(dim=(2, 3), keepdim=True)
+    # saturation, then contrast, then gain, as one weighted sum
+    pixels = pixels * (kept * contrast * gain) + luma * ((1 - kept) * contrast * gain)
+    pixels = (pixels + mean * ((1 - contrast) * gain)).clamp_(0, 255)
+    return _erase(pixels, how.erase, random)
+
+
+def _erase(pixels: Tensor, share: float, random: np.random.Generator) -> Tensor:
+    """Fills a rectangle of up to a third of each side with one colour (Zhong et al. 2020)."""
+    height, width = pixels.shape[2:]
+    for i in np.flatnonzero(random.random(len(pixels)) < share):
+        h, w = (random.random(2) * (height // 3, width // 3)).astype(int) + 1
+        y, x = (random.random(2) * (height - h, width - w)).astype(int)
+        pixels[i, :, y : y + h, x : x + w] = pixels.new_tensor(random.uniform(0, 255, (3, 1, 1)))
+    return pixels

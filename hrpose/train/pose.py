@@ -1,0 +1,219 @@
+"""Training a pose network: augmented crops, Gaussian targets, weighted MSE.
+
+The augmentation is one affine per person through ``crop.resample``, the path of inference, so
+that labels follow the pixels by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hrpose import geometry, heatmap
+from hrpose.crop import CropSpec, normalise, resample
+from hrpose.errors import InputError
+from hrpose.media.store import Pictures
+from hrpose.skeleton import Skeleton
+from hrpose.train.augment import Colour, colour
+from hrpose.train.shards import Labels, read_pixels, shuffled
+from hrpose.types import Codec, Size
+
+
+@dataclass(frozen=True, slots=True)
+class PoseAugmentation:
+    """How crops vary; the defaults are those of the HRNet paper (section 4.1) and its code.
+
+    Attributes:
+        scale: Standard deviation of the relative size; clipped at one deviation.
+        rotation: Standard deviation in degrees; clipped at two deviations.
+        rotation_share: Share of the crops that are rotated.
+        flip: Share that is mirrored.
+        half_body: Share of people with more than 8 labelled keypoints who are cropped around
+            their upper or lower half.
+        shift: Greatest shift as a share of the crop; detectors do not centre people exactly.
+        colour: Colour changes.
+    """
+
+    scale: float = 0.35
+    rotation: float = 45.0
+    rotation_share: float = 0.6
+    flip: float = 0.5
+    half_body: float = 0.3
+    shift: float = 0.04
+    colour: Colour = Colour()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseBatch:
+    """Crops with their targets; B crops, K keypoints, cells of the heatmap."""
+
+    pixels: Tensor
+    targets: Tensor
+    weights: Tensor
+
+
+class PoseTask:
+    """Batches and loss for ``train.loop``.
+
+    Args:
+        network: Crops (B, 3, h, w) to heatmaps (B, K, h/4, w/4).
+        labels: The training set.
+        pictures: Where its pictures are.
+        crop: The network's input.
+        codec: Its heatmap convention.
+        skeleton: Its keypoints.
+        augmentation: How to vary the crops.
+        batch_size: People per batch.
+        seed: Fixes order and augmentation.
+        device: Where crops are made.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        labels: Sequence[Labels],
+        pictures: Pictures,
+        *,
+        crop: CropSpec,
+        codec: Codec,
+        skeleton: Skeleton,
+        augmentation: PoseAugmentation | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.network = network
+        self._pictures = pictures
+        self._crop, self._codec, self._skeleton = crop, codec, skeleton
+        self._augmentation = augmentation or PoseAugmentation()
+        self._batch, self._seed, self._device = batch_size, seed, device
+        self._people = [
+            (picture, person)
+            for picture in labels
+            for person in range(len(picture.boxes))
+            if not picture.ignore[person] and picture.weights[person].sum() > 0
+        ]
+        if not self._people:
+            raise InputError("no labelled person in the training data", hint="check --data")
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def batches(self, first: int = 0) -> Iterator[PoseBatch]:
+        """Endless batches from position ``first`` on."""
+        for number, chosen in shuffled(
+            len(self._people), batch_size=self._batch, seed=self._seed, first=first
+        ):
+            yield self._make([self._people[i] for i in chosen], (self._seed, number))
+
+    def _make(self, people: list[tuple[Labels, int]], seed: tuple[int, int]) -> PoseBatch:
+        random = np.random.default_rng(seed)
+        images = [read_pixels(self._pictures, picture) for picture, _ in people]
+        boxes = torch.stack([picture.boxes[i] for picture, i in people])
+        xy_image = torch.stack([picture.keypoints[i] for picture, i in people])
+        weights = torch.stack([picture.weights[i] for picture, i in people])
+        crop_from_image, flipped = _random_transforms(
+            boxes, xy_image, weights, self._crop, self._skeleton, self._augmentation, random
+        )
+        pixels = resample(
+            images,
+            torch.arange(len(images)),
+            geometry.invert(crop_from_image),
+            self._crop.size,
+            device=self._device,
+        )
+        pixels = colour(pixels, self._augmentation.colour, random)
+        xy_crop = geometry.apply(crop_from_image, xy_image.double()).float()
+        mirror = list(self._skeleton.mirror)
+        xy_crop = torch.where(flipped[:, None, None], xy_crop[:, mirror], xy_crop)
+        weights = torch.where(flipped[:, None], weights[:, mirror], weights)
+        size = self._crop.size
+        inside = (xy_crop >= 0) & (xy_crop < torch.tensor([size.width, size.height]))
+        cells = Size(size.width // self._codec.stride, size.height // self._codec.stride)
+        targets, weights = heatmap.encode(
+            xy_crop.to(self._device), (weights * inside.all(-1)).to(self._device), cells, self._codec
+        )
+        return PoseBatch(normalise(pixels, self._crop), targets, weights)
+
+    def loss(self, network: nn.Module, batch: PoseBatch) -> tuple[Tensor, dict[str, float]]:
+        """Half the weighted mean squared error per cell of a labelled keypoint, and the PCK."""
+        predicted = network(batch.pixels).float()
+        error = ((predicted - batch.targets) ** 2).mean(dim=(2, 3)) * batch.weights
+        loss = error.sum() / batch.weights.sum().clamp_min(1) / 2
+        # the mean square of a target is about 0.01; at scale 1 clipping and logs are readable
+        return loss * 1000, {"pck": _pck(predicted.detach(), batch)}
+
+
+def _pck(predicted: Tensor, batch: PoseBatch) -> float:
+    """Share of labelled keypoints whose maximum lies within a tenth of the heatmap's width."""
+    none = Codec(refine="none")
+    found, true = heatmap.decode(predicted, none), heatmap.decode(batch.targets, none)
+    near = (found.xy - true.xy).norm(dim=-1) < predicted.shape[3] / 10
+    labelled = batch.weights > 0
+    return float((near & labelled).sum() / labelled.sum().clamp_min(1))
+
+
+def _random_transforms(
+    boxes: Tensor,
+    xy_image: Tensor,
+    weights: Tensor,
+    crop: CropSpec,
+    skeleton: Skeleton,
+    how: PoseAugmentation,
+    random: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """``crop_from_image`` (B, 2, 3) float64 and which crops (B,) are mirrored."""
+    batch = len(boxes)
+    boxes = _half_bodies(boxes, xy_image, weights, skeleton, how, random)
+    centers, sizes = geometry.padded_region(boxes, crop.aspect, padding=crop.padding)
+    size = np.clip(random.standard_normal(batch), -1, 1) * how.scale + 1
+    turned = random.random(batch) < how.rotation_share
+    angle = np.clip(random.standard_normal(batch), -2, 2) * how.rotation * turned
+    shift = torch.from_numpy(random.uniform(-how.shift, how.shift, (batch, 2)))
+    crop_from_image = geometry.crop_from_image(
+        centers + shift * sizes,
+        sizes * torch.from_numpy(size)[:, None],
+        crop.size,
+        rotation=torch.from_numpy(np.deg2rad(angle)),
+    )
+    flipped = torch.from_numpy(random.random(batch) < how.flip)
+    mirrored = geometry.compose(
+        geometry.mirror(crop.size.width, like=crop_from_image), crop_from_image
+    )
+    return torch.where(flipped[:, None, None], mirrored, crop_from_image), flipped
+
+
+def _half_bodies(
+    boxes: Tensor,
+    xy_image: Tensor,
+    weights: Tensor,
+    skeleton: Skeleton,
+    how: PoseAugmentation,
+    random: np.random.Generator,
+) -> Tensor:
+    """Replaces some boxes by one around the upper or lower half of the labelled keypoints.
+
+    As in the official code: people with more than 8 labelled keypoints, halves with at least 3
+    (JointsDataset.py:75-115; there the box grows by half, as here).
+    """
+    upper = torch.zeros(len(skeleton), dtype=torch.bool)
+    upper[list(skeleton.upper_body)] = True
+    drawn = random.random(len(boxes)) < how.half_body
+    above = random.random(len(boxes)) < 0.5
+    boxes = boxes.clone()
+    for i in np.flatnonzero(drawn):
+        labelled = weights[i] > 0
+        if labelled.sum() <= 8:
+            continue
+        half = labelled & (upper if above[i] else ~upper)
+        if half.sum() < 3:
+            half = labelled & ~half
+        xy = xy_image[i][half]
+        low, high = xy.amin(0), xy.amax(0)
+        margin = (high - low) / 4
+        boxes[i] = torch.cat([low - margin, high + margin])
+    return boxes
