@@ -136,7 +136,8 @@ def resample(
     left, top = x.floor(), y.floor()
     wx, wy = (x - left)[..., None], (y - top)[..., None]
     step = stride[which].view(-1, 1, 1)
-    index = top.to(step.dtype).mul_(step).add_(left.to(step.dtype)).add_(start[which].view(-1, 1, 1))
+    origin = start[which].view(-1, 1, 1)
+    index = top.to(step.dtype).mul_(step).add_(left.to(step.dtype)).add_(origin)
     upper = torch.lerp(_take(buffer, index), _take(buffer, index + 1), wx)
     index = index.add_(step)
     lower = torch.lerp(_take(buffer, index), _take(buffer, index + 1), wx)

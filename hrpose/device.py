@@ -83,11 +83,12 @@ class MicroBatches:
         """
         done = 0
         while done < len(items):
-            result = self._attempt(items[done : done + self.size], step)
+            batch = items[done : done + self.size]
+            result = self._attempt(batch, step)
             if result is None:
-                self._halve()
+                self._halve(len(batch))
                 continue
-            done += min(self.size, len(items) - done)
+            done += len(batch)
             yield result
 
     def _attempt(
@@ -104,13 +105,13 @@ class MicroBatches:
                 return None
             raise
 
-    def _halve(self) -> None:
+    def _halve(self, tried: int) -> None:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if self.size == 1:
+        if tried == 1:
             raise MemoryLimitError(
                 f"not enough memory for one of the {self._what}",
                 hint="use a smaller model, --dtype bfloat16 on a GPU, or --device cpu",
             )
-        self.size //= 2
-        print(f"out of memory: going on with {self.size} {self._what} at a time", file=sys.stderr)
+        self.size = tried // 2
+        sys.stderr.write(f"out of memory: going on with {self.size} {self._what} at a time\n")

@@ -38,7 +38,7 @@ class Estimator:
             twice the time for about one AP (facts of the published code).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - four facts of the model, four of the run
         self,
         network: nn.Module,
         *,
@@ -77,7 +77,12 @@ class Estimator:
         def step(batch: Sequence[int]) -> FloatArray:
             people = slice(batch[0], batch[-1] + 1)
             crops = crop_people(
-                frames, detections, self._crop, people=people, device=self._device, dtype=self._dtype
+                frames,
+                detections,
+                self._crop,
+                people=people,
+                device=self._device,
+                dtype=self._dtype,
             )
             return self._keypoints(crops).cpu().numpy()
 
@@ -88,10 +93,11 @@ class Estimator:
                 "the pose network gave values that are not numbers",
                 hint="use --dtype float32, or check the weights",
             )
-        ends = np.cumsum(counts)[:-1]
+        ends = np.cumsum(counts, dtype=np.int64)
+        parts = np.split(triples, ends)[: len(frames)]  # behind the last end nobody is left
         return [
             self._poses(frame, found, part)
-            for frame, found, part in zip(frames, detections, np.split(triples, ends), strict=True)
+            for frame, found, part in zip(frames, detections, parts, strict=True)
         ]
 
     @torch.inference_mode()

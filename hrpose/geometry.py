@@ -26,7 +26,9 @@ def xywh_from_xyxy(boxes: Tensor) -> Tensor:
     return torch.cat([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], dim=-1)
 
 
-def padded_region(boxes: Tensor, aspect: float, *, padding: float = PADDING) -> tuple[Tensor, Tensor]:
+def padded_region(
+    boxes: Tensor, aspect: float, *, padding: float = PADDING
+) -> tuple[Tensor, Tensor]:
     """Grows boxes to the aspect of the network input and pads them.
 
     The short side grows, the centre stays. Matches ``_xywh2cs`` of the official code to the last

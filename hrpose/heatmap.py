@@ -60,7 +60,7 @@ def decode(heatmaps: Tensor, codec: Codec) -> Peaks:
         the official ``get_max_preds`` (inference.py:18-46).
     """
     heatmaps = heatmaps.float()
-    batch, points, height, width = heatmaps.shape
+    width = heatmaps.shape[3]
     scores, index = heatmaps.flatten(2).max(dim=2)
     x, y = index % width, torch.div(index, width, rounding_mode="floor")
     xy = torch.stack([x, y], dim=-1).float()
@@ -122,9 +122,8 @@ def _dark_offset(heatmaps: Tensor, x: Tensor, y: Tensor, sigma: float) -> Tensor
     height, width = heatmaps.shape[2:]
     logs = _smooth(heatmaps, sigma).clamp_min(1e-10).log()
     here = _at(logs, x, y)
-    right, left, down, up = (
-        _at(logs, x + i, y + j) for i, j in ((1, 0), (-1, 0), (0, 1), (0, -1))
-    )
+    right, left = _at(logs, x + 1, y), _at(logs, x - 1, y)
+    down, up = _at(logs, x, y + 1), _at(logs, x, y - 1)
     gx, gy = (right - left) / 2, (down - up) / 2
     gxx = (_at(logs, x + 2, y) - 2 * here + _at(logs, x - 2, y)) / 4
     gyy = (_at(logs, x, y + 2) - 2 * here + _at(logs, x, y - 2)) / 4
@@ -152,7 +151,7 @@ def _smooth(heatmaps: Tensor, sigma: float) -> Tensor:
     flat = heatmaps.flatten(0, 1)[:, None]
     flat = F.conv2d(flat, kernel.view(1, 1, 1, -1), padding=(0, radius))
     flat = F.conv2d(flat, kernel.view(1, 1, -1, 1), padding=(radius, 0))
-    blurred = flat[:, 0].unflatten(0, heatmaps.shape[:2])
+    blurred = flat.view_as(heatmaps)
     before = heatmaps.amax(dim=(2, 3), keepdim=True)
     after = blurred.amax(dim=(2, 3), keepdim=True)
     return blurred * (before / after.clamp_min(1e-12))

@@ -171,7 +171,7 @@ def select(poses: Poses, people: IntArray) -> Poses:
     )
 
 
-def load(options: Options = Options()) -> Pipeline:  # noqa: B008 - frozen
+def load(options: Options = Options()) -> Pipeline:
     """Builds the chain with the models that come in the box, or others.
 
     Args:
@@ -231,6 +231,7 @@ def load_detector(
     detector = PersonDetector(
         model.network,
         device=device,
+        dtype=choose_dtype(options.dtype),
         score_threshold=options.threshold,
         max_people=options.max_people,
         batch_size=options.frame_batch,
@@ -257,7 +258,8 @@ def _frame(picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame) -> Frame
             raise ValueError(
                 f"picture is {picture.shape} {picture.dtype}, expected (H, W, 3) uint8 RGB"
             )
-        return Frame(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1))
+        # a copy: the array may be read-only, as Pillow's are, or have negative strides
+        return Frame(torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1))
     return read_image(os.fspath(picture))
 
 
@@ -266,10 +268,13 @@ def _batches(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
     pixels = 0
     for frame in frames:
         size = frame.size.width * frame.size.height
-        if batch and (len(batch) == most or pixels + size > BATCH_PIXELS):
+        if batch and pixels + size > BATCH_PIXELS:
             yield batch
             batch, pixels = [], 0
         batch.append(frame)
         pixels += size
+        if len(batch) == most:  # at once: a camera may be slow to give the next
+            yield batch
+            batch, pixels = [], 0
     if batch:
         yield batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hrpose.types import FloatArray, IntArray
 
@@ -19,12 +20,14 @@ def box_iou(a: FloatArray, b: FloatArray) -> FloatArray:
     area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
     area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)
     union = area_a[:, None] + area_b[None] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0).astype(np.float32)
+    empty = np.zeros_like(overlap)
+    iou: FloatArray = np.divide(overlap, union, out=empty, where=union > 0).astype(np.float32)
+    return iou
 
 
 def oks(
     a: FloatArray, areas_a: FloatArray, b: FloatArray, areas_b: FloatArray, sigmas: FloatArray
-) -> FloatArray:
+) -> NDArray[np.float64]:
     """Object keypoint similarity of every pose of ``a`` with every pose of ``b``.
 
     Matches ``oks_iou`` of the official code: all keypoints count, the variance is ``(2 sigma)^2``
@@ -38,12 +41,13 @@ def oks(
         sigmas: (K,) of the skeleton.
 
     Returns:
-        (N, M), 0 to 1.
+        (N, M) float64, 0 to 1.
     """
     squared = ((a[:, None].astype(np.float64) - b[None]) ** 2).sum(axis=3)
     area = (areas_a[:, None].astype(np.float64) + areas_b[None]) / 2 + np.spacing(1)
     variance = (2 * sigmas.astype(np.float64)) ** 2
-    return np.exp(-squared / variance / area[..., None] / 2).mean(axis=2)
+    alike: NDArray[np.float64] = np.exp(-squared / variance / area[..., None] / 2).mean(axis=2)
+    return alike
 
 
 def oks_nms(

@@ -45,7 +45,8 @@ class _Shown:
 
 
 def _check(name: str, got: Sequence[int], want: tuple[int | None, ...]) -> None:
-    if len(got) != len(want) or any(w is not None and g != w for g, w in zip(got, want, strict=True)):
+    fits = len(got) == len(want) and all(w in (None, g) for g, w in zip(got, want, strict=True))
+    if not fits:
         shown = tuple("any" if w is None else w for w in want)
         raise ValueError(f"{name} has shape {tuple(got)}, expected {shown}")
 
@@ -190,7 +191,8 @@ class Poses(_Shown):
         """
         seen = self.keypoint_scores > 0.2
         total = np.where(seen, self.keypoint_scores, 0).sum(axis=1)
-        return (total / np.maximum(seen.sum(axis=1), 1) * self.box_scores).astype(np.float32)
+        means: FloatArray = total / np.maximum(seen.sum(axis=1), 1) * self.box_scores
+        return means.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

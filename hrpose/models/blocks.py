@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 
-def conv_bn(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, relu: bool = True) -> nn.Sequential:
+def conv_bn(
+    inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, relu: bool = True
+) -> nn.Sequential:
     """Convolution without bias, batch norm, and ReLU unless switched off."""
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
@@ -30,6 +32,11 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU(inplace=True)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm before the shortcut is added."""
+        return self.bn2
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
@@ -54,6 +61,11 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         same = inputs == outputs
         self.downsample = None if same else conv_bn(inputs, outputs, kernel=1, relu=False)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm before the shortcut is added."""
+        return self.bn3
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
@@ -85,7 +97,9 @@ class ExchangeModule(nn.Module):
             network that predicts from it alone.
     """
 
-    def __init__(self, channels: tuple[int, ...], blocks: int, *, finest_only: bool = False) -> None:
+    def __init__(
+        self, channels: tuple[int, ...], blocks: int, *, finest_only: bool = False
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(*(BasicBlock(c, c) for _ in range(blocks))) for c in channels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
@@ -35,6 +37,6 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
 
 def _pairs(module: nn.Module, names: list[str]) -> list[tuple[str, str]]:
     if isinstance(module, nn.Sequential):
-        return list(zip(names[:-1], names[1:], strict=True))
+        return list(pairwise(names))
     convs = [name for name in names if name.startswith("conv")]
     return [(n, f"bn{n[4:]}") for n in convs if f"bn{n[4:]}" in names]

@@ -62,7 +62,7 @@ class HRNetV2p(nn.Module):
         A 1x1 convolution commutes with bilinear upsampling, so each map is reduced at its own
         size by its slice of the weight, and the wide concatenation at stride 4 is never made.
         """
-        slices = torch.split(self.reduction_conv.weight, self.inputs, dim=1)
+        slices = torch.split(self.reduction_conv.weight, list(self.inputs), dim=1)
         mixed = F.conv2d(maps[0], slices[0], self.reduction_conv.bias)
         for x, weight in zip(maps[1:], slices[1:], strict=True):
             reduced = F.conv2d(x, weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hrpose.models.blocks import BasicBlock, Bottleneck
 from hrpose.models.hrnet import HRNet, HRNetConfig
 
 
@@ -38,7 +39,9 @@ def initialise(network: nn.Module, *, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            nn.init.kaiming_normal_(
+                module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
@@ -47,6 +50,5 @@ def initialise(network: nn.Module, *, seed: int = 0) -> None:
         if name.endswith("final_layer"):
             nn.init.normal_(module.weight, std=0.001, generator=generator)  # type: ignore[arg-type]
     for module in network.modules():
-        last = getattr(module, "bn3", None) or (getattr(module, "bn2", None) if hasattr(module, "downsample") or type(module).__name__ == "BasicBlock" else None)
-        if last is not None:
-            nn.init.zeros_(last.weight)
+        if isinstance(module, BasicBlock | Bottleneck):
+            nn.init.zeros_(module.last_norm.weight)

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import csv
 import os
+import pickle
 import signal
 import threading
 import time
@@ -22,6 +23,13 @@ from tqdm import tqdm
 
 from hrpose.errors import InputError, OutputError
 from hrpose.train.settings import Settings
+
+
+# what torch.load and load_state_dict raise on files that are not the checkpoint of this network
+_DAMAGED = (
+    OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError,
+    pickle.UnpicklingError,
+)  # fmt: skip
 
 
 class Task(Protocol):
@@ -64,8 +72,10 @@ class State:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-        except OSError as error:
-            raise OutputError(f"{path}: {error.strerror}", hint="the last checkpoint is intact") from error
+        except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of torch.save
+            part.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or "cannot be written, is the disk full?"
+            raise OutputError(f"{path}: {reason}", hint="the last checkpoint is intact") from error
 
     def restore(self, path: Path) -> None:
         """Continues from a checkpoint.
@@ -80,14 +90,16 @@ class State:
             self.optimizer.load_state_dict(document["optimizer"])
             torch.set_rng_state(document["rng"])
             self.step = document["step"]
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except _DAMAGED as error:
             raise InputError(
-                f"{path}: cannot resume: {str(error).splitlines()[0]}",
+                f"{path}: cannot resume: {' '.join(str(error).split())[:200]}",
                 hint="resume with the model and settings the run was started with",
             ) from error
 
 
-def train(task: Task, settings: Settings, out: Path, *, device: torch.device, resume: bool) -> State:
+def train(
+    task: Task, settings: Settings, out: Path, *, device: torch.device, resume: bool
+) -> State:
     """Trains until the steps are done or a signal asks to stop.
 
     SIGTERM and SIGINT finish the current step and save a checkpoint.
@@ -248,10 +260,9 @@ def _prefetch(batches: Iterator[Any], *, depth: int = 3) -> Iterator[Iterator[An
 
     def put(item: Any) -> None:
         while not closed.is_set():
-            try:
-                return queue.put(item, timeout=0.2)
-            except Full:
-                continue
+            with contextlib.suppress(Full):
+                queue.put(item, timeout=0.2)
+                return
 
     def produce() -> None:
         try:
@@ -264,10 +275,11 @@ def _prefetch(batches: Iterator[Any], *, depth: int = 3) -> Iterator[Iterator[An
 
     def take() -> Iterator[Any]:
         while True:
+            alive = thread.is_alive()  # before the look: its last item may come during it
             try:
                 item = queue.get(timeout=1)
             except Empty:
-                if not thread.is_alive():
+                if not alive:
                     return
                 continue
             if isinstance(item, BaseException):

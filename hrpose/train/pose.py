@@ -44,7 +44,7 @@ class PoseAugmentation:
     flip: float = 0.5
     half_body: float = 0.3
     shift: float = 0.04
-    colour: Colour = Colour()
+    colour: Colour = Colour()  # noqa: RUF009 (frozen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +72,7 @@ class PoseTask:
         device: Where crops are made.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - data, four facts of the model, how to vary it
         self,
         network: nn.Module,
         labels: Sequence[Labels],
@@ -135,7 +135,10 @@ class PoseTask:
         inside = (xy_crop >= 0) & (xy_crop < torch.tensor([size.width, size.height]))
         cells = Size(size.width // self._codec.stride, size.height // self._codec.stride)
         targets, weights = heatmap.encode(
-            xy_crop.to(self._device), (weights * inside.all(-1)).to(self._device), cells, self._codec
+            xy_crop.to(self._device),
+            (weights * inside.all(-1)).to(self._device),
+            cells,
+            self._codec,
         )
         return PoseBatch(normalise(pixels, self._crop), targets, weights)
 

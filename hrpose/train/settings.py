@@ -1,4 +1,4 @@
-"""How to train. Free of PyTorch, so that the command line can show defaults without importing it."""
+"""How to train. Free of PyTorch, so that the command line shows defaults without importing it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.schedule not in ("cosine", "step"):
             raise ValueError(f"schedule is {self.schedule!r}, expected cosine or step")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype is {self.dtype!r}, expected float32 or bfloat16")
 
     def lr_at(self, step: int) -> float:
         """Learning rate of a step, from 0."""

@@ -58,9 +58,23 @@ def read_labels(path: Path, skeleton: Skeleton) -> list[Labels]:
     Raises:
         BadAnnotation: The file is not JSON, or an entry does not fit; it is named.
     """
+    pictures, people = _read(path)
+    return [_labels(entry, people[entry["id"]], skeleton, path) for entry in pictures]
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], dict[Any, list[dict[str, Any]]]]:
+    """The pictures of a COCO file, and the annotations of each by its id."""
     try:
         document = json.loads(path.read_bytes())
-        pictures, annotations = document["images"], document["annotations"]
+        pictures: list[dict[str, Any]] = document["images"]
+        people: dict[Any, list[dict[str, Any]]] = {entry["id"]: [] for entry in pictures}
+        for entry in document["annotations"]:
+            if entry["image_id"] not in people:
+                raise BadAnnotation(
+                    f"{path}: annotation {entry.get('id')} of unknown image_id"
+                    f" {entry['image_id']!r}"
+                )
+            people[entry["image_id"]].append(entry)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", hint="check --data") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -68,13 +82,7 @@ def read_labels(path: Path, skeleton: Skeleton) -> list[Labels]:
             f"{path}: not a COCO annotation file ({error!r})",
             hint="it needs the lists 'images' and 'annotations'",
         ) from error
-    people: dict[Any, list[dict[str, Any]]] = {}
-    for entry in annotations:
-        people.setdefault(entry.get("image_id"), []).append(entry)
-    known = {entry.get("id") for entry in pictures}
-    if stray := next((k for k in people if k not in known), None):
-        raise BadAnnotation(f"{path}: annotation of unknown image_id {stray!r}")
-    return [_labels(entry, people.get(entry["id"], []), skeleton, path) for entry in pictures]
+    return pictures, people
 
 
 def _labels(
@@ -84,13 +92,17 @@ def _labels(
     boxes = np.zeros((len(people), 4), np.float32)
     triples = np.zeros((len(people), points, 3), np.float32)
     scores = np.ones((len(people), points), np.float32)
+    areas = np.zeros(len(people), np.float32)
     for row, person in enumerate(people):
         try:
-            boxes[row] = person["bbox"]
+            boxes[row] = np.reshape(person["bbox"], 4)
+            areas[row] = person.get("area", boxes[row, 2] * boxes[row, 3])
             if "keypoints" in person:
                 triples[row] = np.reshape(person["keypoints"], (points, 3))
             if "keypoint_scores" in person:
-                scores[row] = person["keypoint_scores"]
+                scores[row] = np.reshape(person["keypoint_scores"], points)
+            if not all(np.isfinite(part[row]).all() for part in (boxes, areas, triples, scores)):
+                raise ValueError("a number is not finite")
         except (KeyError, ValueError, TypeError) as error:
             raise BadAnnotation(
                 f"{path}: annotation {person.get('id')} of {entry.get('file_name')}: {error}",
@@ -98,12 +110,17 @@ def _labels(
             ) from error
     ignore = np.array([bool(p.get("iscrowd", 0)) for p in people], bool)
     boxes[:, 2:] += boxes[:, :2]
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    areas = np.array([p.get("area", a) for p, a in zip(people, areas, strict=True)], np.float32)
+    try:
+        name, size = entry["file_name"], Size(int(entry["width"]), int(entry["height"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadAnnotation(
+            f"{path}: picture {entry['id']!r}: {error!r}",
+            hint="a picture needs file_name, width and height",
+        ) from error
     return Labels(
-        name=entry["file_name"],
+        name=name,
         shard=entry.get("shard", ""),
-        size=Size(int(entry["width"]), int(entry["height"])),
+        size=size,
         boxes=torch.from_numpy(boxes),
         ignore=torch.from_numpy(ignore),
         keypoints=torch.from_numpy(triples[..., :2].copy()),
@@ -128,7 +145,9 @@ def read_pixels(pictures: Pictures, labels: Labels) -> Tensor:
     return image
 
 
-def shuffled(count: int, *, batch_size: int, seed: int, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+def shuffled(
+    count: int, *, batch_size: int, seed: int, first: int = 0
+) -> Iterator[tuple[int, np.ndarray]]:
     """Endless batches of indices, each epoch in a new order; every position is known beforehand.
 
     Args:
@@ -149,4 +168,3 @@ def shuffled(count: int, *, batch_size: int, seed: int, first: int = 0) -> Itera
             chosen = order[batch * batch_size : (batch + 1) * batch_size]
             yield number, np.resize(chosen, batch_size)
             number += 1
-
