@@ -16,8 +16,8 @@ from hrpose.media.output import atomic_output
 def export(network: nn.Module, path: Path, *, about: Mapping[str, object]) -> None:
     """Writes the weights as safetensors.
 
-    Matrices and kernels go to float16; biases, norms and running statistics stay float32, whose
-    small values would lose digits or vanish. Counters of seen batches are left out.
+    Matrices and kernels go to float16; biases, norms and running statistics stay as they are:
+    their small values would lose digits or vanish.
 
     Args:
         network: Trained, on any device.
@@ -27,12 +27,10 @@ def export(network: nn.Module, path: Path, *, about: Mapping[str, object]) -> No
     Raises:
         OutputError: The file cannot be written.
     """
-    tensors = {}
-    for name, value in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        kind = torch.float16 if value.ndim > 1 else torch.float32
-        tensors[name] = value.detach().to("cpu", kind).contiguous()
+    tensors = {
+        name: value.detach().to("cpu", torch.float16 if value.ndim > 1 else value.dtype).contiguous()
+        for name, value in network.state_dict().items()
+    }
     metadata = {"format": "pt", **{key: json.dumps(value) for key, value in about.items()}}
     with atomic_output(path, force=True) as part:
         part.write_bytes(save(tensors, metadata=metadata))

@@ -24,7 +24,6 @@ from tqdm import tqdm
 from hrpose.errors import InputError, OutputError
 from hrpose.train.settings import Settings
 
-
 # what torch.load and load_state_dict raise on files that are not the checkpoint of this network
 _DAMAGED = (
     OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError,
@@ -220,11 +219,16 @@ class _Log:
 
     def _write(self, row: dict[str, float]) -> None:
         new = not self._path.exists()
-        with self._path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        try:
+            with self._path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, fieldnames=list(row))
+                if new:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise OutputError(
+                f"{self._path}: {error.strerror}", hint="--resume goes on from the last checkpoint"
+            ) from error
 
 
 def _mean(values: list[float]) -> float:

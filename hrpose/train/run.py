@@ -138,17 +138,16 @@ def _weights(init: str, task: str) -> dict[str, Tensor]:
 
 
 def _start(network: nn.Module, weights: Mapping[str, Tensor], init: str) -> None:
-    """Copies weights that must fit, counters of seen batches aside."""
+    """Copies weights, which must fit."""
     own = network.state_dict()
     misfits = [n for n, v in weights.items() if n not in own or own[n].shape != v.shape]
-    lacking = [n for n in own.keys() - weights.keys() if not n.endswith("num_batches_tracked")]
-    if misfits or lacking:
+    misfits += own.keys() - weights.keys()
+    if misfits:
         raise WeightsError(
-            f"{init}: {len(misfits)} weights do not fit the network and {len(lacking)} are lacking,"
-            f" first {(misfits or lacking)[0]!r}",
+            f"{init}: {len(misfits)} weights do not fit the network, first {misfits[0]!r}",
             hint="start from weights of the same network",
         )
-    network.load_state_dict(weights, strict=False)
+    network.load_state_dict(weights)
 
 
 def _run(
