@@ -79,7 +79,9 @@ class Pictures:
                 try:
                     return self._archives[shard].read(name)
                 except (KeyError, zipfile.BadZipFile) as error:
-                    raise InputError(f"{shard}: {name}: {error}", hint="copy the ZIP again") from error
+                    raise InputError(
+                        f"{shard}: {name}: {error}", hint="copy the ZIP again"
+                    ) from error
         where = f" (shard {shard})" if shard else ""
         raise InputError(f"{name}{where}: not found", hint="check --images")
 
@@ -87,6 +89,8 @@ class Pictures:
         try:
             archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: {error}", hint="--images takes folders and ZIP files") from error
+            raise InputError(
+                f"{path}: {error}", hint="--images takes folders and ZIP files"
+            ) from error
         self._archives[name] = archive
         self._members.update(dict.fromkeys(archive.namelist(), name))
