@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hrpose.options import Style
 from hrpose.skeleton import Skeleton
 from hrpose.types import FloatArray, Frame, Poses, Size
 
@@ -52,29 +52,6 @@ _FINE = 8.0  # px; strokes narrower than this are painted enlarged
 _LAYER_PIXELS = 1 << 22  # an enlarged layer holds at most so many
 _SHIFT = 4  # fraction bits of OpenCV's coordinates
 _UNIT = 1 << _SHIFT
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """What to draw.
-
-    Attributes:
-        boxes: Whether to draw the detector's boxes.
-        scores: Whether to write each person's pose score (and track id, where there is one).
-        background: ``"image"``, or ``"black"`` for skeletons alone.
-        side_by_side: Whether the untouched picture stands to the left of the drawn one.
-        min_score: Keypoints below it, and their limbs, are not drawn. Raising it draws less.
-    """
-
-    boxes: bool = False
-    scores: bool = False
-    background: Literal["image", "black"] = "image"
-    side_by_side: bool = False
-    min_score: float = 0.3
-
-    def __post_init__(self) -> None:
-        if self.background not in ("image", "black"):
-            raise ValueError(f"background is {self.background!r}, expected image or black")
 
 
 _DEFAULT = Style()

@@ -17,10 +17,9 @@ from hrpose.crop import CropSpec, crop_people
 from hrpose.device import MicroBatches
 from hrpose.errors import HrposeError
 from hrpose.models.folding import fold_batch_norms
+from hrpose.options import CROP_BATCH
 from hrpose.skeleton import Skeleton
 from hrpose.types import Codec, Crops, Detections, FloatArray, Frame, Poses
-
-CROP_BATCH = 32
 
 
 class Estimator:

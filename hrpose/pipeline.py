@@ -16,50 +16,18 @@ from hrpose import geometry
 from hrpose.detector import BoxesFromFile, PersonDetector, WholePicture
 from hrpose.device import choose_device, choose_dtype
 from hrpose.errors import UsageError
-from hrpose.estimator import CROP_BATCH, Estimator
+from hrpose.estimator import Estimator
 from hrpose.media.image import read_image
+from hrpose.options import Options
 from hrpose.similarity import oks_nms
 from hrpose.types import Codec, Detections, FloatArray, Frame, IntArray, Poses
 from hrpose.zoo.load import load as load_model
-from hrpose.zoo.specs import DEFAULT_DETECTOR, DEFAULT_POSE, ModelSpec
+from hrpose.zoo.specs import ModelSpec
 
 Detector = Callable[[Sequence[Frame]], list[Detections]]
 Part = TypeVar("Part")
 
 BATCH_PIXELS = 40_000_000  # a batch of frames holds at most this many pixels, or one frame
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to run and how; every default of the chain is written here and nowhere else.
-
-    Attributes:
-        pose: Name of a pose model, see ``hrpose models``.
-        detector: Name of a detector, or ``"none"``: the whole picture is one person.
-        boxes: COCO detections file that replaces the detector.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        dtype: ``float32``, ``bfloat16`` or ``float16`` of the pose network.
-        flip_test: Whether every crop is seen mirrored as well; twice the time, steadier points.
-        refine: ``none``, ``quarter`` or ``dark``; None takes the model's own.
-        threshold: Least detector score; raising it finds fewer and surer people.
-        max_people: At most this many people in a frame.
-        oks_threshold: Of two poses more alike than this, the better stays; 1 keeps all.
-        frame_batch: Frames per forward of the detector.
-        crop_batch: People per forward of the pose network.
-    """
-
-    pose: str = DEFAULT_POSE
-    detector: str = DEFAULT_DETECTOR
-    boxes: Path | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    flip_test: bool = False
-    refine: str | None = None
-    threshold: float = 0.5
-    max_people: int = 100
-    oks_threshold: float = 0.9
-    frame_batch: int = 4
-    crop_batch: int = CROP_BATCH
 
 
 @dataclass(frozen=True, slots=True)

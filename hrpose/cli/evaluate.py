@@ -22,7 +22,9 @@ _DEFAULT = Options()
     "--images", type=FILE, multiple=True, required=True, help="Folder or ZIP of the pictures."
 )
 @click.option(
-    "--boxes", default="gt", show_default=True,
+    "--boxes",
+    default="gt",
+    show_default=True,
     help="gt (ground-truth boxes), detector (the one of --detector), or a COCO detections file.",
 )
 @click.option("--pose", default=_DEFAULT.pose, show_default=True, help="Pose model.")
@@ -32,7 +34,10 @@ _DEFAULT = Options()
 @click.option("--flip-test/--no-flip-test", default=True, show_default=True, help="Mirror test.")
 @click.option("--refine", type=click.Choice(["none", "quarter", "dark"]), default=None)
 @click.option(
-    "--threshold", type=float, default=0.05, show_default=True,
+    "--threshold",
+    type=float,
+    default=0.05,
+    show_default=True,
     help="Least detector score; AP wants the unsure boxes too.",
 )
 @click.option("--device", default=_DEFAULT.device, show_default=True)
@@ -58,15 +63,15 @@ def evaluate(
     )
     _print(report)
     if json_path is not None:
-        _save(report, json_path, force=force, settings={"boxes": boxes, "data": data.name, **options})
+        _save(
+            report, json_path, force=force, settings={"boxes": boxes, "data": data.name, **options}
+        )
 
 
 def _print(report: Report) -> None:
     for model in report.models:
         click.echo(f"{model.task}: {model.name} {model.sha256[:8]}".rstrip())
-    click.echo(
-        f"{report.pictures} pictures, {report.people} people, {report.seconds:.1f} s"
-    )
+    click.echo(f"{report.pictures} pictures, {report.people} people, {report.seconds:.1f} s")
     for title, numbers in (
         ("keypoints", report.keypoints),
         ("keypoints, fully labelled pictures", report.keypoints_complete),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from hrpose.train.settings import Settings
+from hrpose.train.settings import PoseAugmentation, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -61,20 +61,49 @@ def _shared(command: Command) -> Command:
     return command
 
 
+_AUGMENTATION = {
+    "scale": "Deviation of the relative size of a crop.",
+    "rotation": "Deviation of the rotation in degrees.",
+    "rotation_share": "Share of crops that are rotated.",
+    "flip": "Share that is mirrored.",
+    "half_body": "Share cropped around the upper or lower half.",
+    "shift": "Greatest shift as a share of the crop.",
+}
+
+
+def _augmenting(command: Command) -> Command:
+    """Options of the crops' variation; the defaults are those of ``PoseAugmentation``."""
+    default = PoseAugmentation()
+    for name, text in reversed(_AUGMENTATION.items()):
+        option = click.option(
+            f"--{name.replace('_', '-')}",
+            default=getattr(default, name),
+            show_default=True,
+            help=text,
+        )
+        command = option(command)
+    return command
+
+
 @train.command()
 @_shared
 @click.option("--model", default=None, help="Row of `hrpose models` to train; default: embedded.")
-@click.option("--size", type=(int, int), default=None, help="Input width and height; default: the row's.")
+@click.option("--size", type=(int, int), help="Input width and height; default: the row's.")
+@_augmenting
 def pose(model: str | None, size: tuple[int, int] | None, **options: Any) -> None:
     """Trains a pose network on people with keypoints."""
     from hrpose.train.run import Request, train_pose
 
-    _report(train_pose(_request(Request, options), model=model, size=size))
+    varied = PoseAugmentation(**{name: options.pop(name) for name in _AUGMENTATION})
+    request = _request(Request, options)
+    _report(train_pose(request, model=model, size=size, augmentation=varied))
 
 
 @train.command()
 @_shared
-@click.option("--canvas", type=(int, int), default=(320, 320), show_default=True, help="Size of the mosaics.")
+@click.option(
+    "--canvas", type=(int, int), default=(320, 320), show_default=True, help="Size of the mosaics."
+)
 def detector(canvas: tuple[int, int], **options: Any) -> None:
     """Trains the Faster R-CNN person detector on boxes; --init takes a pose model for its trunk."""
     from hrpose.train.run import Request, train_detector

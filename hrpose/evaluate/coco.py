@@ -36,6 +36,7 @@ class Picture:
     Attributes:
         id: Its ``image_id``.
         name: File name.
+        shard: Name of the ZIP that holds it, or "".
         size: Width and height that the file states.
         complete: Whether every person in it is labelled (``gt_complete``; COCO's own files say
             nothing, and are).
@@ -43,6 +44,7 @@ class Picture:
 
     id: int
     name: str
+    shard: str
     size: Size
     complete: bool
 
@@ -67,6 +69,7 @@ class GroundTruth:
             Picture(
                 entry["id"],
                 entry["file_name"],
+                entry.get("shard", ""),
                 Size(entry["width"], entry["height"]),
                 entry.get("gt_complete", True),
             )
@@ -82,7 +85,8 @@ class GroundTruth:
     def frames(self) -> Iterator[Frame]:
         """Yields the pictures as frames whose index is the position in ``pictures``."""
         for index, picture in enumerate(self.pictures):
-            yield Frame(self._store.read(picture.name), index=index, source=picture.name)
+            image = self._store.read(picture.name, shard=picture.shard)
+            yield Frame(image, index=index, source=picture.name)
 
     def boxes(self, frames: Sequence[Frame]) -> list[Detections]:
         """A detector that knows the truth: the boxes of labelled people, score 1.

@@ -97,7 +97,9 @@ def evaluate_keypoints(
     complete = truth.complete
     return Report(
         keypoints=keypoint_metrics(truth, results),
-        keypoints_complete=keypoint_metrics(truth, results, pictures=complete) if complete else None,
+        keypoints_complete=keypoint_metrics(truth, results, pictures=complete)
+        if complete
+        else None,
         boxes=box_metrics(truth, recorder.seen, pictures=complete) if boxes == "detector" else None,
         pictures=len(truth.pictures),
         people=sum(len(poses) for _, poses in results),
@@ -114,7 +116,5 @@ def _boxes_from(
     if boxes == "detector":
         return load_detector(options, choose_device(options.device), weights=weights)
     path = Path(boxes)
-    given = BoxesFromFile(
-        path, score_threshold=options.threshold, max_people=options.max_people
-    )
+    given = BoxesFromFile(path, score_threshold=options.threshold, max_people=options.max_people)
     return given, UsedModel("detect", path.name)

@@ -23,13 +23,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from hrpose.errors import BadImage, HrposeError, OutputError
 from hrpose.media.output import atomic_output
 from hrpose.media.source import require_file
+from hrpose.options import MAX_PIXELS
 from hrpose.types import Frame
-
-MAX_PIXELS = 100_000_000
 
 # Almost all of Pillow's vulnerabilities were in formats not listed here. Not "MPO": naming it
 # makes Pillow raise KeyError for unknown files; such pictures open through JPEG.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")
 
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC = 258, 262

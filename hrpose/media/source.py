@@ -10,6 +10,7 @@ from hrpose.errors import InputError
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
+    | {".ppm", ".pgm", ".pnm"}
 )
 
 

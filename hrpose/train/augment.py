@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from hrpose.train.settings import Colour
+
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-
-
-@dataclass(frozen=True, slots=True)
-class Colour:
-    """Strength of the colour changes.
-
-    Attributes:
-        brightness: Greatest relative change.
-        contrast: Greatest relative change around the crop's mean.
-        saturation: Greatest relative change.
-        tint: Greatest relative change of each channel, as by other light.
-        grey: Share of crops made grey; old photographs and night cameras have no colour.
-        erase: Share of crops in which a rectangle is hidden.
-    """
-
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.4
-    tint: float = 0.08
-    grey: float = 0.1
-    erase: float = 0.2
 
 
 def colour(pixels: Tensor, how: Colour, random: np.random.Generator) -> Tensor:

@@ -20,43 +20,12 @@ from hrpose.crop import resample
 from hrpose.errors import InputError
 from hrpose.media.store import Pictures
 from hrpose.models.detection import IGNORE, PERSON
-from hrpose.train.augment import Colour, colour
+from hrpose.train.augment import colour
+from hrpose.train.settings import DetectionAugmentation
 from hrpose.train.shards import Labels, read_pixels, shuffled
 from hrpose.types import Size
 
 TYPICAL_PICTURE = 200 * 200  # px
-
-
-@dataclass(frozen=True, slots=True)
-class DetectionAugmentation:
-    """How training canvases vary.
-
-    Attributes:
-        tiles: Numbers of pictures on a canvas; each is as likely, so repeat one to favour it.
-            Many tiles make small people.
-        split: A tile is split at this share of its longer side, or further in.
-        zoom: Least and greatest size of a picture relative to just covering its tile; what
-            remains uncovered is black.
-        max_scale: Pictures are not enlarged further than this.
-        stretch: Greatest relative change of width against height.
-        flip: Share of tiles that is mirrored.
-        min_visible: A person of whom a smaller share is left becomes an ignore region.
-        min_side: So does one whose box has a shorter side, in pixels.
-        repeat: A picture of n times 200 x 200 px is shown n times as often, at most this often:
-            large pictures hold scenes, and small ones single people.
-        colour: Colour changes of each tile.
-    """
-
-    tiles: tuple[int, ...] = (1, 1, 2, 3, 4, 4, 6, 9)
-    split: float = 0.35
-    zoom: tuple[float, float] = (0.85, 1.8)
-    max_scale: float = 2.5
-    stretch: float = 0.1
-    flip: float = 0.5
-    min_visible: float = 0.3
-    min_side: float = 6.0
-    repeat: int = 4
-    colour: Colour = Colour(erase=0.1)  # noqa: RUF009 (frozen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

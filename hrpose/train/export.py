@@ -28,7 +28,9 @@ def export(network: nn.Module, path: Path, *, about: Mapping[str, object]) -> No
         OutputError: The file cannot be written.
     """
     tensors = {
-        name: value.detach().to("cpu", torch.float16 if value.ndim > 1 else value.dtype).contiguous()
+        name: value.detach()
+        .to("cpu", torch.float16 if value.ndim > 1 else value.dtype)
+        .contiguous()
         for name, value in network.state_dict().items()
     }
     metadata = {"format": "pt", **{key: json.dumps(value) for key, value in about.items()}}

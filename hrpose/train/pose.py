@@ -18,33 +18,10 @@ from hrpose.crop import CropSpec, normalise, resample
 from hrpose.errors import InputError
 from hrpose.media.store import Pictures
 from hrpose.skeleton import Skeleton
-from hrpose.train.augment import Colour, colour
+from hrpose.train.augment import colour
+from hrpose.train.settings import PoseAugmentation
 from hrpose.train.shards import Labels, read_pixels, shuffled
 from hrpose.types import Codec, Size
-
-
-@dataclass(frozen=True, slots=True)
-class PoseAugmentation:
-    """How crops vary; the defaults are those of the HRNet paper (section 4.1) and its code.
-
-    Attributes:
-        scale: Standard deviation of the relative size; clipped at one deviation.
-        rotation: Standard deviation in degrees; clipped at two deviations.
-        rotation_share: Share of the crops that are rotated.
-        flip: Share that is mirrored.
-        half_body: Share of people with more than 8 labelled keypoints who are cropped around
-            their upper or lower half.
-        shift: Greatest shift as a share of the crop; detectors do not centre people exactly.
-        colour: Colour changes.
-    """
-
-    scale: float = 0.35
-    rotation: float = 45.0
-    rotation_share: float = 0.6
-    flip: float = 0.5
-    half_body: float = 0.3
-    shift: float = 0.04
-    colour: Colour = Colour()  # noqa: RUF009 (frozen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from hrpose.train.detection import DetectionTask
 from hrpose.train.export import export
 from hrpose.train.loop import Task, train
 from hrpose.train.pose import PoseTask
-from hrpose.train.settings import Settings
+from hrpose.train.settings import PoseAugmentation, Settings
 from hrpose.train.shards import read_labels
 from hrpose.types import Size
 from hrpose.zoo.checkpoint import read_checkpoint
@@ -62,7 +62,13 @@ class Trained:
     finished: bool
 
 
-def train_pose(request: Request, *, model: str | None, size: tuple[int, int] | None) -> Trained:
+def train_pose(
+    request: Request,
+    *,
+    model: str | None = None,
+    size: tuple[int, int] | None = None,
+    augmentation: PoseAugmentation = PoseAugmentation(),  # noqa: B008 - frozen
+) -> Trained:
     """Trains a pose network.
 
     Args:
@@ -70,6 +76,7 @@ def train_pose(request: Request, *, model: str | None, size: tuple[int, int] | N
         model: Row of the zoo whose network, codec and skeleton are trained; None: the embedded.
         size: Width and height of the network input instead of the row's, for low-resolution
             phases.
+        augmentation: How crops vary.
 
     Raises:
         HrposeError: Bad data, weights, device or place.
@@ -90,11 +97,18 @@ def train_pose(request: Request, *, model: str | None, size: tuple[int, int] | N
         crop=crop,
         codec=spec.codec,
         skeleton=spec.skeleton,
+        augmentation=augmentation,
         batch_size=request.settings.batch_size,
         seed=request.settings.seed,
         device=device,
     )
-    return _run(task, request, device, {"model": spec.name, "input": list(crop.size)})
+    about = {
+        "model": spec.name,
+        "input": list(crop.size),
+        "people": len(task),
+        "augmentation": asdict(augmentation),
+    }
+    return _run(task, request, device, about)
 
 
 def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
@@ -158,7 +172,9 @@ def _run(
     try:
         request.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{request.out}: {error.strerror}", hint="choose another --out") from error
+        raise OutputError(
+            f"{request.out}: {error.strerror}", hint="choose another --out"
+        ) from error
     state = train(task, request.settings, request.out, device=device, resume=request.resume)
     model = request.out / "model.safetensors"
     about = {

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hrpose.crop import CropSpec
 from hrpose.errors import UsageError
 from hrpose.models.hrnet import HRNetConfig
+from hrpose.options import DEFAULT_DETECTOR, DEFAULT_POSE
 from hrpose.skeleton import COCO17, Skeleton
 from hrpose.types import Codec, Size
 
@@ -118,7 +119,7 @@ _COCO_TERMS = "trained on COCO, whose pictures have the terms of their Flickr au
 
 _EMBEDDED = (
     ModelSpec(
-        name="hrnet_w16thin_256x192.hrpose",
+        name=DEFAULT_POSE,
         task="pose",
         network=_THIN,
         file="hrnet_w16thin_256x192.safetensors",
@@ -137,7 +138,7 @@ _EMBEDDED = (
         embedded=True,
     ),
     ModelSpec(
-        name="fasterrcnn_hrnetv2p_w16thin.hrpose",
+        name=DEFAULT_DETECTOR,
         task="detect",
         network=_THIN,
         file="fasterrcnn_hrnetv2p_w16thin.safetensors",
@@ -289,8 +290,6 @@ SPECS: dict[str, ModelSpec] = {
         *(_torchvision(TorchvisionModel(*row[:3]), *row[3:]) for row in _TORCHVISION_ROWS),
     )
 }
-DEFAULT_POSE = _EMBEDDED[0].name
-DEFAULT_DETECTOR = _EMBEDDED[1].name
 
 
 def find_spec(name: str) -> ModelSpec:

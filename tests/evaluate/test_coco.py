@@ -40,7 +40,11 @@ def truth(tmp_path: Path) -> GroundTruth:
         for image in (1, 2)
         for row, box in enumerate([(10.0, 20.0, 40.0, 100.0), (100.0, 5.0, 60.0, 140.0)])
     ]
-    document = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
+    document = {
+        "images": images,
+        "annotations": people,
+        "categories": [{"id": 1, "name": "person"}],
+    }
     (tmp_path / "truth.json").write_text(json.dumps(document))
     for entry in images:
         Image.new("RGB", (200, 150)).save(tmp_path / str(entry["file_name"]))
