@@ -51,7 +51,7 @@ class Estimator:
     ) -> None:
         network = fold_batch_norms(network.eval().requires_grad_(False))
         self._network = network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._crop, self._codec, self.skeleton = crop, codec, skeleton
+        self.crop, self._codec, self.skeleton = crop, codec, skeleton
         self._device, self._dtype, self._flip_test = torch.device(device), dtype, flip_test
         self._batches = MicroBatches(batch_size, what="crops")
 
@@ -78,7 +78,7 @@ class Estimator:
             crops = crop_people(
                 frames,
                 detections,
-                self._crop,
+                self.crop,
                 people=people,
                 device=self._device,
                 dtype=self._dtype,

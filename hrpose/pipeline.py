@@ -27,6 +27,7 @@ from hrpose.zoo.specs import ModelSpec
 Detector = Callable[[Sequence[Frame]], list[Detections]]
 Part = TypeVar("Part")
 
+_DEFAULT = Options()
 BATCH_PIXELS = 40_000_000  # a batch of frames holds at most this many pixels, or one frame
 
 
@@ -104,14 +105,14 @@ class Pipeline:
         kept = oks_nms(
             poses.keypoints,
             poses.scores,
-            padded_areas(poses),
+            padded_areas(poses, self._estimator.crop.aspect),
             np.array(poses.skeleton.sigmas, np.float32),
             threshold=self._oks_threshold,
         )
         return select(poses, np.sort(kept))
 
 
-def padded_areas(poses: Poses, *, aspect: float = 0.75) -> FloatArray:
+def padded_areas(poses: Poses, aspect: float) -> FloatArray:
     """(N,) areas in px^2 of the padded boxes, the scale of the official OKS-NMS (function.py:176).
 
     Args:
@@ -139,7 +140,7 @@ def select(poses: Poses, people: IntArray) -> Poses:
     )
 
 
-def load(options: Options = Options()) -> Pipeline:
+def load(options: Options = _DEFAULT) -> Pipeline:
     """Builds the chain with the models that come in the box, or others.
 
     Args:

@@ -13,8 +13,9 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 FILES = sorted((REPO / "hrpose").rglob("*.py"))
-ORDER = """errors skeleton types geometry similarity heatmap models crop zoo media formats device
-detector estimator tracker smoother draw pipeline evaluate train deploy cli""".split()  # noqa: SIM905
+ORDER = """errors options skeleton types geometry similarity heatmap models crop zoo media formats
+device detector estimator tracker smoother draw pipeline run evaluate train deploy
+cli""".split()  # noqa: SIM905
 FORBIDDEN = {
     ("formats", "media"),
     ("draw", "formats"),

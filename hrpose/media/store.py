@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,7 +79,7 @@ class Pictures:
             if shard in self._archives:
                 try:
                     return self._archives[shard].read(name)
-                except (KeyError, zipfile.BadZipFile) as error:
+                except (KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
                     raise InputError(
                         f"{shard}: {name}: {error}", hint="copy the ZIP again"
                     ) from error

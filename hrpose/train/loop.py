@@ -184,6 +184,7 @@ class _Log:
     """Rows of means in a CSV file that one can plot, and the progress bar."""
 
     def __init__(self, path: Path, step: int, settings: Settings) -> None:
+        _keep_rows(path, step)
         self._path, self._every = path, settings.log_steps
         self._batch = settings.batch_size
         self._rows: list[dict[str, float]] = []
@@ -218,17 +219,27 @@ class _Log:
         self._rows, self._waited, self._since = [], 0.0, time.monotonic()
 
     def _write(self, row: dict[str, float]) -> None:
-        new = not self._path.exists()
         try:
-            with self._path.open("a", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=list(row))
-                if new:
+            with self._path.open("a+", newline="") as file:
+                file.seek(0)
+                names = next(csv.reader(file), None)  # a figure may be lacking in some rows
+                writer = csv.DictWriter(file, names or list(row), extrasaction="ignore")
+                if names is None:
                     writer.writeheader()
                 writer.writerow(row)
         except OSError as error:
             raise OutputError(
                 f"{self._path}: {error.strerror}", hint="--resume goes on from the last checkpoint"
             ) from error
+
+
+def _keep_rows(path: Path, step: int) -> None:
+    """Leaves the rows up to a step: a run that is killed has logged further than its checkpoint."""
+    if path.is_file():
+        header, *rows = path.read_text().splitlines(keepends=True) or [""]
+        numbered = [(row.split(",")[0], row) for row in rows if row.endswith("\n")]
+        kept = [row for number, row in numbered if number.isdigit() and int(number) <= step]
+        path.write_text(header + "".join(kept) if kept else "")
 
 
 def _mean(values: list[float]) -> float:

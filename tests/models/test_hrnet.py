@@ -1,0 +1,115 @@
+"""The trunk: published names, sizes and output, and the shapes it promises.
+
+The meta device gives shapes and counts without weights. 1e-4 of the output's deviation is the
+tolerance of the golden README; float32 sums in another order stay far below it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hrpose.models.hrnet import HRNet, HRNetConfig
+from hrpose.models.networks import PoseNet
+
+TINY = HRNetConfig(width=4, stem=8, planes=4, bottlenecks=1, modules=(1, 1, 1), blocks=1)
+W32 = "pose_hrnet_w32_256x192"
+
+
+def on_meta(config: HRNetConfig) -> PoseNet:
+    with torch.device("meta"):
+        return PoseNet(config, 17).eval()
+
+
+def shapes(network: nn.Module) -> dict[str, list[int]]:
+    return {name: list(value.shape) for name, value in network.state_dict().items()}
+
+
+def described(shared: Path, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((shared / f"data/golden/{name}.json").read_bytes())
+    return document
+
+
+def golden_fill(keys: dict[str, list[int]]) -> dict[str, torch.Tensor]:
+    """The weights of the golden README: one generator per key, numbered in sorted order."""
+    filled = {}
+    for i, name in enumerate(sorted(keys)):
+        random, shape = np.random.RandomState(i), keys[name]
+        if name.endswith("num_batches_tracked"):
+            value = np.zeros(shape)
+        elif name.endswith("running_var"):
+            value = random.uniform(0.5, 1.5, shape)
+        elif name.endswith("running_mean"):
+            value = 0.1 * random.standard_normal(shape)
+        elif len(shape) >= 2:
+            value = random.standard_normal(shape) * np.sqrt(1 / np.prod(shape[1:]))
+        elif name.endswith("weight"):
+            value = 1 + 0.1 * random.standard_normal(shape)
+        else:
+            value = 0.1 * random.standard_normal(shape)
+        filled[name] = torch.from_numpy(np.asarray(value, dtype=np.float32))
+    return filled
+
+
+@pytest.mark.parametrize(("width", "parameters"), [(32, 28_536_113), (48, 63_595_745)])
+def test_parameter_counts_are_the_published_ones(width: int, parameters: int) -> None:
+    assert sum(p.numel() for p in on_meta(HRNetConfig(width)).parameters()) == parameters
+
+
+def test_keys_of_the_pose_network_are_the_published_ones(shared: Path) -> None:
+    assert shapes(on_meta(HRNetConfig(32))) == described(shared, W32)["state_dict"]
+
+
+def test_keys_of_the_whole_trunk_are_the_published_ones(shared: Path) -> None:
+    published = described(shared, "face_hrnetv2_w18_wflw_256x256")["state_dict"]
+    trunk = {name: shape for name, shape in published.items() if not name.startswith("head.")}
+    with torch.device("meta"):
+        assert shapes(HRNet(HRNetConfig(18))) == trunk
+
+
+def test_golden_output(shared: Path) -> None:
+    golden = np.load(shared / f"data/golden/{W32}.npz")["output"]
+    network = on_meta(HRNetConfig(32))
+    weights = golden_fill(described(shared, W32)["state_dict"])
+    network.load_state_dict(weights, assign=True)
+    pixels = np.random.RandomState(1234).standard_normal((1, 3, 256, 192)).astype(np.float32)
+    with torch.inference_mode():
+        output = network(torch.from_numpy(pixels)).numpy()
+    assert output.shape == golden.shape == (1, 17, 64, 48)
+    assert np.abs(output - golden).max() < 1e-4 * golden.std()
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (32, 32)])
+def test_maps(height: int, width: int) -> None:
+    maps = HRNet(TINY).eval()(torch.randn(2, 3, height, width))
+    assert [tuple(x.shape) for x in maps] == [
+        (2, channels, height // stride, width // stride)
+        for channels, stride in zip(TINY.channels, (4, 8, 16, 32), strict=True)
+    ]
+    assert TINY.channels == (4, 8, 16, 32)
+
+
+def test_finest_only_is_the_first_map_of_all() -> None:
+    whole, finest = HRNet(TINY).eval(), HRNet(TINY, finest_only=True).eval()
+    own = finest.state_dict()
+    finest.load_state_dict({n: v for n, v in whole.state_dict().items() if n in own})
+    assert len(own) < len(whole.state_dict())
+    pixels = torch.randn(1, 3, 64, 64)
+    (alone,) = finest(pixels)
+    assert torch.equal(alone, whole(pixels)[0])
+
+
+@pytest.mark.parametrize("modules", [(1, 2, 1), (2, 1, 3)], ids=str)
+def test_several_modules_and_blocks(modules: tuple[int, int, int]) -> None:
+    config = HRNetConfig(4, stem=8, planes=4, bottlenecks=2, modules=modules, blocks=2)
+    network = HRNet(config)
+    assert [len(s) for s in (network.stage2, network.stage3, network.stage4)] == list(modules)
+    # every weight takes part: a fusion path left out of forward would have no gradient
+    sum(x.square().sum() for x in network(torch.randn(2, 3, 64, 64))).backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None] == []

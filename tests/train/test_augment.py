@@ -1,0 +1,89 @@
+"""Colour changes: what each does alone, and that pixels stay pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hrpose.train.augment import colour
+from hrpose.train.settings import Colour
+
+OFF = {"brightness": 0, "contrast": 0, "saturation": 0, "tint": 0, "grey": 0, "erase": 0}
+LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+
+
+def crops(low: float = 80, high: float = 150) -> Tensor:
+    return low + (high - low) * torch.rand(40, 3, 24, 18)
+
+
+def varied(pixels: Tensor, **strength: float) -> Tensor:
+    return colour(pixels, Colour(**{**OFF, **strength}), np.random.default_rng(0))
+
+
+def test_nothing_is_nothing() -> None:
+    pixels = crops()
+    torch.testing.assert_close(varied(pixels), pixels)
+    assert varied(pixels[:0]).shape == (0, 3, 24, 18)
+
+
+def test_brightness_is_one_factor_per_crop() -> None:
+    pixels = crops()
+    factor = (varied(pixels, brightness=0.3) / pixels).flatten(1)
+    torch.testing.assert_close(factor, factor[:, :1].expand_as(factor))
+    assert 0.7 <= factor.min() < 0.8
+    assert 1.2 < factor.max() <= 1.3
+
+
+def test_tint_is_one_factor_per_channel() -> None:
+    pixels = crops()
+    factor = (varied(pixels, tint=0.08) / pixels).flatten(2)
+    torch.testing.assert_close(factor, factor[..., :1].expand_as(factor))
+    assert 0.92 <= factor.min() < factor.max() <= 1.08
+    assert factor[:, :, 0].std(dim=1).min() > 0
+
+
+def test_contrast_keeps_the_mean_and_scales_around_it() -> None:
+    pixels = crops()
+    changed = varied(pixels, contrast=0.3)
+    mean = (pixels * LUMA).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
+    torch.testing.assert_close((changed * LUMA).sum(1).mean(dim=(1, 2)), mean.flatten())
+    factor = ((changed - mean) / (pixels - mean)).flatten(1).median(dim=1).values
+    assert 0.7 <= factor.min() < 0.8
+    assert 1.2 < factor.max() <= 1.3
+
+
+def test_saturation_and_grey_keep_the_luma() -> None:
+    pixels = crops()
+    luma = (pixels * LUMA).sum(1)
+    torch.testing.assert_close((varied(pixels, saturation=0.4) * LUMA).sum(1), luma)
+    grey = varied(pixels, grey=1)
+    torch.testing.assert_close(grey, luma[:, None].expand_as(grey))
+    share = (varied(pixels, grey=0.5).std(dim=1).amax(dim=(1, 2)) < 1e-3).float().mean()
+    assert 0.2 < share < 0.8
+
+
+def test_erasing_fills_one_rectangle_with_one_colour() -> None:
+    pixels = crops()
+    erased = varied(pixels, erase=1)
+    for before, after in zip(pixels, erased, strict=True):
+        rows, columns = torch.where((before != after).any(0))
+        top, left = int(rows.min()), int(columns.min())
+        bottom, right = int(rows.max()) + 1, int(columns.max()) + 1
+        assert bottom - top <= 24 // 3
+        assert right - left <= 18 // 3
+        inside = after[:, top:bottom, left:right].flatten(1)
+        assert torch.equal(inside, inside[:, :1].expand_as(inside))
+    untouched = (varied(pixels, erase=0.5) == pixels).flatten(1).all(dim=1).float().mean()
+    assert 0.2 < untouched < 0.8
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (24, 18)], ids=str)
+def test_all_at_once_stays_within_pixels_and_repeats(size: tuple[int, int]) -> None:
+    pixels = torch.rand(8, 3, *size) * 255
+    first, second = (colour(pixels, Colour(), np.random.default_rng(5)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert 0 <= first.min() <= first.max() <= 255
+    assert first.dtype == torch.float32
+    assert not torch.equal(first, colour(pixels, Colour(), np.random.default_rng(6)))

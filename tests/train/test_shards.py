@@ -1,0 +1,194 @@
+"""Labels from COCO files, and the order in which they are shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hrpose.errors import BadAnnotation, InputError
+from hrpose.media.store import Pictures
+from hrpose.skeleton import COCO17
+from hrpose.train.shards import read_labels, read_pixels, shuffled
+from hrpose.types import Size
+
+TRIPLES = [v for k in range(17) for v in (10.0 + k, 20.5 + k, k % 3)]
+PICTURE = {"id": 7, "file_name": "a.png", "width": 64, "height": 48}
+PERSON = {"id": 1, "image_id": 7, "bbox": [5, 6, 30, 40], "area": 900, "keypoints": TRIPLES}
+
+
+def write(path: Path, images: Any = (PICTURE,), annotations: Any = (PERSON,)) -> Path:
+    path.write_text(json.dumps({"images": list(images), "annotations": list(annotations)}))
+    return path
+
+
+def test_a_person(tmp_path: Path) -> None:
+    other = {**PICTURE, "id": "x", "file_name": "b.png", "shard": "part-00.zip"}
+    (labels, empty) = read_labels(write(tmp_path / "t.json", [PICTURE, other]), COCO17)
+    assert (labels.name, labels.shard, labels.size) == ("a.png", "", Size(64, 48))
+    assert labels.boxes.tolist() == [[5, 6, 35, 46]]
+    assert labels.areas.tolist() == [900]
+    assert labels.ignore.tolist() == [False]
+    assert labels.keypoints[0, 3].tolist() == [13, 23.5]
+    assert labels.weights[0].tolist() == [float(k % 3 > 0) for k in range(17)]
+    assert (empty.name, empty.shard) == ("b.png", "part-00.zip")
+    assert (empty.boxes.shape, empty.keypoints.shape) == ((0, 4), (0, 17, 2))
+    kinds = {labels.boxes.dtype, labels.keypoints.dtype, labels.weights.dtype, labels.areas.dtype}
+    assert kinds == {torch.float32}
+
+
+def test_weights_are_visibility_times_scores(tmp_path: Path) -> None:
+    scores = [round(0.05 * (k + 1), 2) for k in range(17)]
+    scored = {**PERSON, "keypoint_scores": scores}
+    (labels,) = read_labels(write(tmp_path / "t.json", annotations=[scored]), COCO17)
+    want = [s if k % 3 else 0 for k, s in enumerate(scores)]
+    assert labels.weights[0].tolist() == pytest.approx(want)
+
+
+def test_a_crowd_is_ignored_and_boxes_need_no_keypoints(tmp_path: Path) -> None:
+    boxed = {"id": 2, "image_id": 7, "bbox": [0, 0, 3, 4]}
+    crowd = {**PERSON, "iscrowd": 1}
+    (labels,) = read_labels(write(tmp_path / "t.json", annotations=[crowd, boxed]), COCO17)
+    assert labels.ignore.tolist() == [True, False]
+    assert labels.weights.sum() == 0
+    assert labels.areas.tolist() == [900, 12]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bbox": [1, 2, 3]},
+        {"bbox": [3]},
+        {"bbox": 3},
+        {"bbox": None},
+        {"bbox": [1, 2, 3, "wide"]},
+        {"bbox": [1, 2, 3, float("nan")]},
+        {"area": None},
+        {"keypoints": TRIPLES[:-1]},
+        {"keypoints": []},
+        {"keypoints": [*TRIPLES[:-1], float("inf")]},
+        {"keypoint_scores": [1.0] * 16},
+        {"keypoint_scores": 0.5},
+    ],
+    ids=str,
+)
+def test_a_bad_annotation_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    people = [PERSON, {**PERSON, "id": 99, **change}]
+    with pytest.raises(BadAnnotation, match=r"t\.json: annotation 99 of a\.png"):
+        read_labels(write(tmp_path / "t.json", annotations=people), COCO17)
+
+
+def test_an_annotation_without_box_is_named(tmp_path: Path) -> None:
+    boxless = {"id": 99, "image_id": 7}
+    with pytest.raises(BadAnnotation, match=r"annotation 99 of a\.png"):
+        read_labels(write(tmp_path / "t.json", annotations=[boxless]), COCO17)
+
+
+@pytest.mark.parametrize("stray", [8, 0, "", None], ids=repr)
+def test_an_annotation_of_no_picture_is_named(tmp_path: Path, stray: object) -> None:
+    people = [PERSON, {**PERSON, "id": 99, "image_id": stray}]
+    with pytest.raises(BadAnnotation, match="annotation 99 of unknown image_id"):
+        read_labels(write(tmp_path / "t.json", annotations=people), COCO17)
+
+
+@pytest.mark.parametrize("lost", ["file_name", "width", "height"])
+def test_a_bad_picture_entry_is_named(tmp_path: Path, lost: str) -> None:
+    entry = {name: value for name, value in PICTURE.items() if name != lost}
+    with pytest.raises(BadAnnotation, match="picture 7"):
+        read_labels(write(tmp_path / "t.json", [entry]), COCO17)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "[]",
+        "3",
+        '{"images": []}',
+        '{"images": 3, "annotations": []}',
+        '{"images": [{}], "annotations": []}',
+        '{"images": ["a"], "annotations": []}',
+        '{"images": [], "annotations": [3]}',
+        '{"images": [], "annotations": [{"image_id": [1]}]}',
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(BadAnnotation, match=r"t\.json: not a COCO annotation file"):
+        read_labels(tmp_path / "t.json", COCO17)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json: No such file") as caught:
+        read_labels(tmp_path / "none.json", COCO17)
+    assert caught.value.exit_code == 3
+
+
+def test_pixels_of_another_size_are_named(tmp_path: Path) -> None:
+    (labels,) = read_labels(write(tmp_path / "t.json"), COCO17)
+    Image.new("RGB", (64, 48), (255, 0, 9)).save(tmp_path / "a.png")
+    pixels = read_pixels(Pictures([tmp_path]), labels)
+    assert pixels.shape == (3, 48, 64)
+    assert pixels[:, 0, 0].tolist() == [255, 0, 9]
+    Image.new("RGB", (48, 64)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: is 48x64, its labels are for 64x48"):
+        read_pixels(Pictures([tmp_path]), labels)
+
+
+def test_real_labels(shared: Path) -> None:
+    folder = shared / "data/people"
+    labels = read_labels(folder / "dev.json", COCO17)
+    people = sum(len(picture.boxes) for picture in labels)
+    assert people > len(labels) > 50
+    assert sum(int((picture.weights > 0).sum()) for picture in labels) > 5 * len(labels)
+    pixels = read_pixels(Pictures([folder / "dev-images.zip"]), labels[0])
+    assert (pixels.shape[2], pixels.shape[1]) == labels[0].size
+
+
+def epochs(count: int, batch: int, *, first: int = 0, seed: int = 3) -> Iterator[np.ndarray]:
+    return (chosen for _, chosen in shuffled(count, batch_size=batch, seed=seed, first=first))
+
+
+@pytest.mark.parametrize(("count", "batch"), [(12, 3), (13, 4), (5, 5), (7, 1)])
+def test_every_index_once_per_epoch(count: int, batch: int) -> None:
+    steps = count // batch
+    orders = []
+    for epoch in range(3):
+        shown = np.concatenate(list(islice(epochs(count, batch, first=epoch * steps), steps)))
+        assert len(set(shown.tolist())) == len(shown) == steps * batch
+        assert set(shown.tolist()) <= set(range(count))
+        orders.append(shown.tolist())
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_all_are_shown_in_the_long_run_although_remainders_are_dropped() -> None:
+    shown = np.concatenate(list(islice(epochs(13, 4), 12)))
+    assert set(shown.tolist()) == set(range(13))
+
+
+@pytest.mark.parametrize("first", [1, 3, 4, 5, 11])
+def test_order_can_be_resumed_anywhere(first: int) -> None:
+    whole = list(islice(shuffled(13, batch_size=3, seed=8), 16))
+    part = list(islice(shuffled(13, batch_size=3, seed=8, first=first), 16 - first))
+    assert [n for n, _ in part] == [n for n, _ in whole[first:]] == list(range(first, 16))
+    for (_, got), (_, want) in zip(part, whole[first:], strict=True):
+        assert got.tolist() == want.tolist()
+
+
+def test_few_items_are_repeated_to_fill_a_batch() -> None:
+    (chosen,) = islice(epochs(3, 8), 1)
+    assert len(chosen) == 8
+    assert np.bincount(chosen).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
+
+
+def test_seeds_give_other_orders() -> None:
+    (a,), (b,) = (islice(epochs(50, 50, seed=s), 1) for s in (1, 2))
+    assert a.tolist() != b.tolist()
