@@ -8,6 +8,7 @@ The map, in dependency order; a file imports only from lines above it. A step of
 file, a set of interchangeable siblings is a folder.
 
     errors       HrposeError and its tree
+    options      every default of the chain and of drawing
     skeleton     keypoint sets as data
     types        every value that crosses a border: Size, Frame, Detections, Crops, Peaks, Poses
     geometry     boxes, padding, similarity transforms
@@ -25,6 +26,7 @@ file, a set of interchangeable siblings is a folder.
     smoother     Poses -> Poses
     draw         Frame + Poses -> picture
     pipeline     the chain: frames -> iterator of (Frame, Poses)
+    run          files to files: pictures or a video in, drawings and JSON out
     evaluate/    COCO AP and other metrics
     train/       data, augmentation, losses, loop
     deploy/      export to other runtimes
@@ -39,9 +41,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hrpose.draw import Style, draw
+    from hrpose.draw import draw
     from hrpose.errors import HrposeError
     from hrpose.media.image import read_image
+    from hrpose.options import Style
     from hrpose.pipeline import Pipeline, load
     from hrpose.skeleton import Skeleton
     from hrpose.types import Detections, Frame, Poses, Size
@@ -70,7 +73,7 @@ _HOME = {
     "Poses": "hrpose.types",
     "Size": "hrpose.types",
     "Skeleton": "hrpose.skeleton",
-    "Style": "hrpose.draw",
+    "Style": "hrpose.options",
     "draw": "hrpose.draw",
     "load": "hrpose.pipeline",
     "read_image": "hrpose.media.image",

@@ -33,8 +33,8 @@ class Estimator:
         device: Where crops, network and decoding run.
         dtype: Precision of the network; decoding is float32 always.
         batch_size: Most crops per forward; halved when memory runs out.
-        flip_test: Whether each crop is seen mirrored as well and the heatmaps averaged; about
-            twice the time for about one AP (facts of the published code).
+        flip_test: Whether each crop is seen mirrored as well and the heatmaps averaged, as in
+            the published evaluations; about twice the time.
     """
 
     def __init__(  # noqa: PLR0913 - four facts of the model, four of the run

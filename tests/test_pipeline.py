@@ -194,5 +194,5 @@ def test_select_and_areas(estimator: Estimator) -> None:
     assert chosen.box_scores.tolist() == pytest.approx([0.3, 0.9])
     assert (chosen.frame, chosen.size, len(select(poses, np.arange(0)))) == (3, poses.size, 0)
     _, regions = geometry.padded_region(torch.from_numpy(poses.boxes), 0.75)
-    np.testing.assert_allclose(padded_areas(poses), regions.prod(dim=1).numpy(), rtol=1e-6)
-    assert padded_areas(poses)[0] == pytest.approx((40 * 1.25) * (40 / 0.75 * 1.25), rel=1e-5)
+    np.testing.assert_allclose(padded_areas(poses, 0.75), regions.prod(dim=1).numpy(), rtol=1e-6)
+    assert padded_areas(poses, 0.75)[0] == pytest.approx((40 * 1.25) * (40 / 0.75 * 1.25), rel=1e-5)

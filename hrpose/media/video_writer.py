@@ -134,6 +134,10 @@ class VideoWriter:
             if self._audio is not None:
                 self._audio.copy(until=float(frame.pts * self.time_base))
 
+    def end_sound(self) -> None:
+        """Leaves out the sound behind the last picture, for a video that stops early."""
+        self._audio = None
+
     @property
     def _frame_ticks(self) -> int:
         return max(1, round(1 / (self._rate * self.time_base)))
