@@ -1,0 +1,71 @@
+"""Shared options: every field has one, and what can be chosen is what the library knows."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from hrpose.cli.options import FORMATS, Files, takes
+from hrpose.device import DTYPES
+from hrpose.formats import WRITERS
+from hrpose.options import Options, Style
+from hrpose.types import Codec
+
+
+@click.command()
+@takes(Options, Style, Files)
+def probe(**values: Any) -> None:
+    click.echo(repr(values))
+
+
+def parsed(*words: str) -> dict[str, Any]:
+    """The values of a command line; classes are looked up where `repr` names them."""
+    done = CliRunner().invoke(probe, words)
+    assert done.exit_code == 0, done.output
+    known = {"Options": Options, "Style": Style, "Files": Files}
+    values: dict[str, Any] = eval(done.stdout, known)  # the line above printed it
+    return values
+
+
+def choices(name: str) -> list[str]:
+    (kind,) = (parameter.type for parameter in probe.params if parameter.name == name)
+    assert isinstance(kind, click.Choice)
+    return list(kind.choices)
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    assert parsed() == {"options": Options(), "style": Style(), "files": Files()}
+
+
+def test_boxes_of_the_detector_and_of_the_drawing_differ() -> None:
+    assert parsed("--show-boxes")["style"] == Style(boxes=True)
+    assert parsed("--show-boxes")["options"] == Options()
+
+
+def test_every_field_has_an_option() -> None:
+    names = {parameter.name for parameter in probe.params}
+    wanted = {
+        f"{holder.__name__.lower()}_{field.name}"
+        for holder in (Options, Style, Files)
+        for field in fields(holder)
+    }
+    assert wanted - names == {"options_oks_threshold"}
+    assert names <= wanted
+
+
+def test_choices_are_what_the_library_knows() -> None:
+    assert choices("options_dtype") == list(DTYPES)
+    assert choices("files_format") == list(FORMATS) == list(WRITERS)
+    assert [Codec(refine=name).refine for name in choices("options_refine")]
+    assert [Style(background=name) for name in choices("style_background")]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "words", [["--threshold", "-0.1"], ["--crop-batch", "0"], ["--max-pixels", "0"]]
+)
+def test_ranges(words: list[str]) -> None:
+    assert CliRunner().invoke(probe, words).exit_code == 2
