@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hrpose.draw import draw
     from hrpose.errors import HrposeError
     from hrpose.media.image import read_image
-    from hrpose.options import Style
+    from hrpose.options import Options, Style
     from hrpose.pipeline import Pipeline, load
     from hrpose.skeleton import Skeleton
     from hrpose.types import Detections, Frame, Poses, Size
@@ -55,6 +55,7 @@ __all__ = [
     "Detections",
     "Frame",
     "HrposeError",
+    "Options",
     "Pipeline",
     "Poses",
     "Size",
@@ -69,6 +70,7 @@ _HOME = {
     "Detections": "hrpose.types",
     "Frame": "hrpose.types",
     "HrposeError": "hrpose.errors",
+    "Options": "hrpose.options",
     "Pipeline": "hrpose.pipeline",
     "Poses": "hrpose.types",
     "Size": "hrpose.types",

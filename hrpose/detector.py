@@ -19,11 +19,10 @@ from hrpose.device import MicroBatches
 from hrpose.formats.coco import boxes_for, read_detections
 from hrpose.models.detection import PERSON
 from hrpose.models.folding import fold_batch_norms
+from hrpose.options import Options
 from hrpose.types import Detections, Frame, Size
 
-SCORE_THRESHOLD = 0.5
-MAX_PEOPLE = 100
-FRAME_BATCH = 4
+_DEFAULT = Options()
 MIN_SHORT_SIDE = 8  # px at the network's input; nobody is found in less
 
 _LOG = logging.getLogger(__name__)
@@ -52,9 +51,9 @@ class PersonDetector:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        score_threshold: float = SCORE_THRESHOLD,
-        max_people: int = MAX_PEOPLE,
-        batch_size: int = FRAME_BATCH,
+        score_threshold: float = _DEFAULT.threshold,
+        max_people: int = _DEFAULT.max_people,
+        batch_size: int = _DEFAULT.frame_batch,
     ) -> None:
         _check_limits(score_threshold, max_people)
         network = fold_batch_norms(network.eval().requires_grad_(False))
@@ -169,7 +168,7 @@ class BoxesFromFile:
     """
 
     def __init__(
-        self, path: Path, *, score_threshold: float = 0.0, max_people: int = MAX_PEOPLE
+        self, path: Path, *, score_threshold: float = 0.0, max_people: int = _DEFAULT.max_people
     ) -> None:
         _check_limits(score_threshold, max_people)
         self._found = {

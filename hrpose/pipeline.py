@@ -63,8 +63,8 @@ class Pipeline:
         estimator: Estimator,
         *,
         models: Sequence[UsedModel] = (),
-        frame_batch: int = 4,
-        oks_threshold: float = 0.9,
+        frame_batch: int = _DEFAULT.frame_batch,
+        oks_threshold: float = _DEFAULT.oks_threshold,
     ) -> None:
         if frame_batch < 1:
             raise ValueError(f"frame_batch is {frame_batch}, expected at least 1")

@@ -67,7 +67,7 @@ class DetectionTask:
         device: Where canvases are made.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as for PoseTask
         self,
         network: nn.Module,
         labels: Sequence[Labels],
