@@ -23,6 +23,8 @@ from hrpose import __version__
 from hrpose.cli.report import report, report_error
 from hrpose.errors import HrposeError, MemoryLimitError
 
+_SYSTEM_LIBRARY = "; OpenCV wants libGL, or `pip install opencv-python-headless` instead"
+
 
 class Row(NamedTuple):
     """Where a command lives and what it does, so that listing commands imports none."""
@@ -122,6 +124,11 @@ def _guarded(arguments: list[str]) -> int:
         report("error", "not enough memory")
         report("hint", "smaller pictures or smaller batches need less")
         return MemoryLimitError.exit_code
+    except ImportError as error:  # `libGL.so.1: cannot open ...` on servers without a desktop
+        _trace(error, debug)
+        report("error", f"a package of hrpose cannot be used: {error}")
+        report("hint", f"reinstall it{_SYSTEM_LIBRARY if 'libGL' in str(error) else ''}")
+        return 1
     except Exception as error:  # noqa: BLE001  # the last resort: people get a line, not a traceback
         _trace(error, debug)
         advice = "" if debug else "; re-run with --debug"

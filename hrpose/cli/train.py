@@ -43,6 +43,10 @@ def _shared(command: Command) -> Command:
             "--images", type=FOLDER, multiple=True, required=True,
             help="Folder of the pictures or of their ZIP shards, or a ZIP; may be repeated.",
         ),
+        click.option(
+            "--mix", type=(str, float), multiple=True, metavar="SOURCE TIMES",
+            help="How often pictures of a source come in an epoch; may be repeated.",
+        ),
         click.option("--out", type=FOLDER, required=True, help="Folder of checkpoint, log, model."),
         click.option("--init", default=None, help="Start from this weights file or model name."),
         click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out."),

@@ -14,13 +14,13 @@ from hrpose.errors import OutputError, UsageError, WeightsError
 from hrpose.media.store import Pictures
 from hrpose.models.detection import DetectorConfig, load_trunk, person_detector
 from hrpose.models.networks import PoseNet, initialise
-from hrpose.skeleton import COCO17
+from hrpose.skeleton import COCO17, Skeleton
 from hrpose.train.detection import DetectionTask
 from hrpose.train.export import export
 from hrpose.train.loop import Task, train
 from hrpose.train.pose import PoseTask
 from hrpose.train.settings import PoseAugmentation, Settings
-from hrpose.train.shards import read_labels
+from hrpose.train.shards import Labels, mixed, read_labels
 from hrpose.types import Size
 from hrpose.zoo.checkpoint import read_checkpoint
 from hrpose.zoo.convert import rename, unwrap
@@ -36,6 +36,7 @@ class Request:
         data: COCO annotations.
         images: Folders and ZIP files of the pictures.
         out: Folder of ``checkpoint.pt``, ``log.csv`` and ``model.safetensors``.
+        mix: By source of pictures, how often these come in an epoch, see ``shards.mixed``.
         init: Weights file or model name to start from; None starts from scratch.
         resume: Go on from ``out/checkpoint.pt``.
         device: As in ``choose_device``.
@@ -45,6 +46,7 @@ class Request:
 
     data: Path
     images: tuple[Path, ...]
+    mix: tuple[tuple[str, float], ...]
     out: Path
     init: str | None
     resume: bool
@@ -92,7 +94,7 @@ def train_pose(
         _start(network, _weights(request.init, "pose"), request.init)
     task = PoseTask(
         network,
-        read_labels(request.data, spec.skeleton),
+        _labels(request, spec.skeleton),
         Pictures(request.images),
         crop=crop,
         codec=spec.codec,
@@ -132,7 +134,7 @@ def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
             _start(network, weights, request.init)
     task = DetectionTask(
         network,
-        read_labels(request.data, COCO17),
+        _labels(request, COCO17),
         Pictures(request.images),
         canvas=Size(*canvas),
         batch_size=request.settings.batch_size,
@@ -140,6 +142,11 @@ def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
         device=device,
     )
     return _run(task, request, device, {"model": DEFAULT_DETECTOR, "canvas": list(canvas)})
+
+
+def _labels(request: Request, skeleton: Skeleton) -> list[Labels]:
+    labels = read_labels(request.data, skeleton)
+    return mixed(labels, dict(request.mix), seed=request.settings.seed)
 
 
 def _weights(init: str, task: str) -> dict[str, Tensor]:
@@ -180,7 +187,8 @@ def _run(
     about = {
         **about,
         "data": request.data.name,
-        "init": request.init or "",
+        "mix": dict(request.mix),
+        "init": Path(request.init or "").name,
         "steps": state.step,
         "settings": asdict(request.settings),
     }

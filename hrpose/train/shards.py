@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hrpose.errors import BadAnnotation, InputError
+from hrpose.errors import BadAnnotation, InputError, UsageError
 from hrpose.media.store import Pictures
 from hrpose.skeleton import Skeleton
 from hrpose.types import Size
@@ -31,6 +31,7 @@ class Labels:
         keypoints: (N, K, 2) float32.
         weights: (N, K) float32 loss weights, 0 = not labelled.
         areas: (N,) float32 px^2.
+        source: Name of the data set it came from (``source`` of the picture's entry), or "".
     """
 
     name: str
@@ -41,6 +42,7 @@ class Labels:
     keypoints: Tensor
     weights: Tensor
     areas: Tensor
+    source: str = ""
 
 
 def read_labels(path: Path, skeleton: Skeleton) -> list[Labels]:
@@ -126,7 +128,33 @@ def _labels(
         keypoints=torch.from_numpy(triples[..., :2].copy()),
         weights=torch.from_numpy(scores * (triples[..., 2] > 0) * ~ignore[:, None]),
         areas=torch.from_numpy(areas),
+        source=str(entry.get("source", "")),
     )
+
+
+def mixed(labels: Sequence[Labels], times: Mapping[str, float], *, seed: int) -> list[Labels]:
+    """Shows the pictures of some sources more or less often.
+
+    Args:
+        labels: All pictures.
+        times: By source, how often a picture comes in one epoch; 2.5 is twice, and for a random
+            half once more. Sources that are not named come once.
+        seed: Fixes which pictures the random part takes.
+
+    Returns:
+        The pictures of one epoch, in the order of ``labels``.
+
+    Raises:
+        UsageError: No picture has such a source.
+    """
+    known = {picture.source for picture in labels}
+    if unknown := sorted(times.keys() - known):
+        raise UsageError(
+            f"no picture of source {unknown[0]!r}", hint=f"sources: {', '.join(sorted(known))}"
+        )
+    drawn = np.random.default_rng(seed).random(len(labels))
+    counts = [int(times.get(p.source, 1) + d) for p, d in zip(labels, drawn, strict=True)]
+    return [picture for picture, n in zip(labels, counts, strict=True) for _ in range(n)]
 
 
 def read_pixels(pictures: Pictures, labels: Labels) -> Tensor:

@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from hrpose.errors import BadAnnotation, InputError
+from hrpose.errors import BadAnnotation, InputError, UsageError
 from hrpose.media.store import Pictures
 from hrpose.skeleton import COCO17
-from hrpose.train.shards import read_labels, read_pixels, shuffled
+from hrpose.train.shards import Labels, mixed, read_labels, read_pixels, shuffled
 from hrpose.types import Size
 
 TRIPLES = [v for k in range(17) for v in (10.0 + k, 20.5 + k, k % 3)]
@@ -192,3 +192,23 @@ def test_few_items_are_repeated_to_fill_a_batch() -> None:
 def test_seeds_give_other_orders() -> None:
     (a,), (b,) = (islice(epochs(50, 50, seed=s), 1) for s in (1, 2))
     assert a.tolist() != b.tolist()
+
+
+def test_mixed_repeats_and_thins_sources() -> None:
+    empty = torch.zeros(0)
+    pictures = [
+        Labels(f"{i}", "", Size(1, 1), empty, empty, empty, empty, empty, source="ab"[i % 2])
+        for i in range(400)
+    ]
+    shown = mixed(pictures, {"a": 2.5, "b": 0.25}, seed=1)
+    times = [sum(p is picture for p in shown) for picture in pictures]
+    assert set(times[0::2]) == {2, 3}
+    assert set(times[1::2]) == {0, 1}
+    assert sum(times[0::2]) == pytest.approx(500, abs=30)
+    assert sum(times[1::2]) == pytest.approx(50, abs=25)
+    again = mixed(pictures, {"a": 2.5, "b": 0.25}, seed=1)
+    assert [p.name for p in shown] == [p.name for p in again]
+    assert mixed(pictures, {}, seed=1) == pictures
+    with pytest.raises(UsageError, match="source 'c'") as caught:
+        mixed(pictures, {"c": 1.0}, seed=0)
+    assert caught.value.hint == "sources: a, b"
