@@ -135,6 +135,7 @@ _EMBEDDED = (
             exact_target=True,
         ),
         skeleton=COCO17,
+        sha256="7b24cf41facbafc4bef47bed2a9eeed6dd147edb95c42487ecd9063ba93447fa",
         embedded=True,
     ),
     ModelSpec(
@@ -144,6 +145,7 @@ _EMBEDDED = (
         file="fasterrcnn_hrnetv2p_w16thin.safetensors",
         licence="see the model card in weights/",
         source="comes with hrpose",
+        sha256="2e8be7bc957a8114a3e2fc03adb9987c5fb04570cbec4d070bba3bf8d457b841",
         embedded=True,
     ),
 )
