@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from hrpose.errors import InputError
@@ -41,6 +42,7 @@ class Pictures:
                 self._open(root.name, root)
         self._cache: dict[tuple[str, str], Tensor] = {}
         self._room = cache_bytes
+        self._shelf = _Shelf()
         self._lock = threading.Lock()
 
     def read(self, name: str, *, shard: str = "") -> Tensor:
@@ -63,7 +65,7 @@ class Pictures:
         with self._lock:
             if image.numel() <= self._room and key not in self._cache:
                 self._room -= image.numel()
-                self._cache[key] = image
+                self._cache[key] = self._shelf.put(image)
         return image
 
     def _bytes(self, name: str, shard: str) -> bytes:
@@ -95,3 +97,24 @@ class Pictures:
             ) from error
         self._archives[name] = archive
         self._members.update(dict.fromkeys(archive.namelist(), name))
+
+
+class _Shelf:
+    """Memory of kept pictures, in large blocks of its own.
+
+    Kept one by one among the short-lived megabytes of training, pictures pinned the C library's
+    heap: 7.3 GB after 375 steps at 192 x 256 instead of 2.6. Blocks of this size it maps singly.
+    """
+
+    BLOCK = 64 << 20  # glibc never takes blocks above 32 MiB from its heap
+
+    def __init__(self) -> None:
+        self._block = torch.empty(0, dtype=torch.uint8)
+
+    def put(self, image: Tensor) -> Tensor:
+        """A copy of the picture that lies in the current block, or in a new one."""
+        size = image.numel()
+        if size > len(self._block):
+            self._block = torch.empty(max(self.BLOCK, size), dtype=torch.uint8)
+        place, self._block = self._block[:size], self._block[size:]
+        return place.view(image.shape).copy_(image)
