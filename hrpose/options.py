@@ -28,6 +28,8 @@ class Options:
         flip_test: Whether every crop is seen mirrored as well; twice the time, steadier points.
         refine: ``none``, ``quarter`` or ``dark``; None takes the model's own.
         threshold: Least detector score; raising it finds fewer and surer people.
+        pose_threshold: Least pose score (``Poses.scores``); a box without a person in it rarely
+            has confident keypoints. 0 keeps all, as evaluations do.
         max_people: At most this many people in a frame.
         oks_threshold: Of two poses more alike than this, the better stays; 1 keeps all.
         frame_batch: Frames per forward of the detector.
@@ -42,6 +44,7 @@ class Options:
     flip_test: bool = False
     refine: str | None = None
     threshold: float = 0.5
+    pose_threshold: float = 0.25
     max_people: int = 100
     oks_threshold: float = 0.9
     frame_batch: int = 4

@@ -55,6 +55,7 @@ class Pipeline:
         models: What to name in results.
         frame_batch: Frames that are detected together; memory grows with it.
         oks_threshold: See ``Options``.
+        pose_threshold: See ``Options``; here everybody is kept unless asked.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class Pipeline:
         models: Sequence[UsedModel] = (),
         frame_batch: int = _DEFAULT.frame_batch,
         oks_threshold: float = _DEFAULT.oks_threshold,
+        pose_threshold: float = 0.0,
     ) -> None:
         if frame_batch < 1:
             raise ValueError(f"frame_batch is {frame_batch}, expected at least 1")
         self._detector, self._estimator = detector, estimator
         self._frame_batch, self._oks_threshold = frame_batch, oks_threshold
+        self._pose_threshold = pose_threshold
         self.models = tuple(models)
         self.skeleton = estimator.skeleton
 
@@ -99,7 +102,9 @@ class Pipeline:
             yield from zip(batch, map(self._distinct, poses), strict=True)
 
     def _distinct(self, poses: Poses) -> Poses:
-        """Drops poses that repeat a better one, as the official evaluation does."""
+        """Drops unsure poses, and like the official evaluation those that repeat a better one."""
+        if self._pose_threshold > 0:
+            poses = select(poses, np.flatnonzero(poses.scores >= self._pose_threshold))
         if self._oks_threshold >= 1 or len(poses) < 2 or not poses.skeleton.sigmas:
             return poses
         kept = oks_nms(
@@ -162,6 +167,7 @@ def load(options: Options = _DEFAULT) -> Pipeline:
         models=(found_by, posed_by),
         frame_batch=options.frame_batch,
         oks_threshold=options.oks_threshold,
+        pose_threshold=options.pose_threshold,
     )
 
 

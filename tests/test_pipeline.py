@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,20 @@ def test_select_and_areas(estimator: Estimator) -> None:
     _, regions = geometry.padded_region(torch.from_numpy(poses.boxes), 0.75)
     np.testing.assert_allclose(padded_areas(poses, 0.75), regions.prod(dim=1).numpy(), rtol=1e-6)
     assert padded_areas(poses, 0.75)[0] == pytest.approx((40 * 1.25) * (40 / 0.75 * 1.25), rel=1e-5)
+
+
+def test_unsure_poses_are_dropped_only_when_asked(
+    estimator: Estimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def certain(frames: Sequence[Frame], found: Sequence[Detections]) -> list[Poses]:
+        (poses,) = Estimator.__call__(estimator, frames, found)
+        sure = np.array([0.3, 0.9, 0.6], np.float32)
+        return [replace(poses, keypoint_scores=np.repeat(sure[:, None], 17, axis=1))]
+
+    boxes = Boxes(TWINS, [1.0, 1.0, 1.0])
+    every = Pipeline(boxes, estimator, oks_threshold=1)
+    some = Pipeline(boxes, estimator, oks_threshold=1, pose_threshold=0.5)
+    for chain in (every, some):
+        monkeypatch.setattr(chain, "_estimator", certain)
+    assert every(frame(0)).scores.tolist() == pytest.approx([0.3, 0.9, 0.6])
+    assert some(frame(0)).scores.tolist() == pytest.approx([0.9, 0.6])

@@ -81,6 +81,10 @@ _CHAIN = (
         Options, "threshold", "--threshold", type=_SHARE,
         help="Least score of a person; raising it finds fewer and surer ones.",
     ),
+    _option(
+        Options, "pose_threshold", "--pose-threshold", type=_SHARE,
+        help="Least pose score of a person; drops boxes without anybody in them.",
+    ),
     _option(Options, "max_people", "--max-people", type=_COUNT, help="Most people in a picture."),
     _option(
         Options, "frame_batch", "--frame-batch", type=_COUNT,

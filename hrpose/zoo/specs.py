@@ -135,7 +135,7 @@ _EMBEDDED = (
             exact_target=True,
         ),
         skeleton=COCO17,
-        sha256="7b24cf41facbafc4bef47bed2a9eeed6dd147edb95c42487ecd9063ba93447fa",
+        sha256="e8e1bd37bcf38f1fe27001a95618c107019827d5ac03a4ee28816dea0c773b1d",
         embedded=True,
     ),
     ModelSpec(

@@ -251,16 +251,16 @@ def test_options_reach_the_pipeline(tiny_pipeline: Any, make_picture: MakePictur
     words = [
         "--pose", "p", "--detector", "none", "--device", "cpu", "--dtype", "bfloat16",
         "--flip-test", "--refine", "dark", "--threshold", "0.25", "--max-people", "7",
-        "--frame-batch", "2", "--crop-batch", "3",
+        "--pose-threshold", "0.125", "--frame-batch", "2", "--crop-batch", "3",
     ]  # fmt: skip
     assert run(["image", "a.jpg", *words]) == 0
     assert tiny_pipeline.options == Options(
         pose="p", detector="none", device="cpu", dtype="bfloat16", flip_test=True, refine="dark",
-        threshold=0.25, max_people=7, frame_batch=2, crop_batch=3,
+        threshold=0.25, pose_threshold=0.125, max_people=7, frame_batch=2, crop_batch=3,
     )  # fmt: skip
     assert document("a.pose.json")["settings"] == {
         "pose": "p", "detector": "none", "device": "cpu", "dtype": "bfloat16", "flip_test": True,
-        "refine": "dark", "threshold": 0.25, "max_people": 7,
+        "refine": "dark", "threshold": 0.25, "pose_threshold": 0.125, "max_people": 7,
         "oks_threshold": Options().oks_threshold,
     }  # fmt: skip
 
