@@ -22,14 +22,11 @@ file, a set of interchangeable siblings is a folder.
     device       where networks run, in which precision, how many at a time
     detector     frames -> Detections
     estimator    Crops -> Poses
-    tracker      Poses -> Poses with ids
-    smoother     Poses -> Poses
     draw         Frame + Poses -> picture
     pipeline     the chain: frames -> iterator of (Frame, Poses)
     run          files to files: pictures or a video in, drawings and JSON out
     evaluate/    COCO AP and other metrics
     train/       data, augmentation, losses, loop
-    deploy/      export to other runtimes
     cli/         one command per file
 """
 

@@ -71,7 +71,7 @@ _CHAIN = (
     ),
     _option(
         Options, "flip_test", "--flip-test",
-        help="See every person mirrored, too: twice the time, steadier points.",
+        help="See every person mirrored, too: twice the time, more exact.",
     ),
     _option(
         Options, "refine", "--refine", type=click.Choice(["none", "quarter", "dark"]),
@@ -83,7 +83,7 @@ _CHAIN = (
     ),
     _option(
         Options, "pose_threshold", "--pose-threshold", type=_SHARE,
-        help="Least pose score of a person; drops boxes without anybody in them.",
+        help="Least pose score of a person; drops many boxes that fit nobody.",
     ),
     _option(Options, "max_people", "--max-people", type=_COUNT, help="Most people in a picture."),
     _option(

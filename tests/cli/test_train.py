@@ -1,6 +1,7 @@
 """``hrpose train`` from files to a model file, and ``hrpose evaluate`` of that file."""
 
 import csv
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -76,7 +77,9 @@ def test_pose_to_file_and_evaluated(
     shown = capsys.readouterr().out
     assert "4 pictures, 4 people" in shown
     report = json.loads(numbers.read_text())
-    assert 0 <= report["keypoints"]["AP"] <= 100
+    assert f"{report['keypoints']['AP']:8.1f}" in shown
+    assert report["models"][1]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert report["settings"]["flip_test"] is True
     assert report["boxes"] is None
     assert run(["evaluate", *arguments]) == 5  # the numbers are there already
 
