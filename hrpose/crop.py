@@ -18,6 +18,7 @@ from hrpose.types import Crops, Detections, Frame, Size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_CACHED = 1 << 17  # crop pixels at a time on a CPU; some 40 bytes each lie in its cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def normalise(pixels: Tensor, spec: CropSpec) -> Tensor:
         pixels = pixels.flip(1)
     mean = pixels.new_tensor(spec.mean).view(3, 1, 1) * 255
     std = pixels.new_tensor(spec.std).view(3, 1, 1) * 255
-    return (pixels - mean) / std
+    return torch.sub(pixels, mean).div_(std)
 
 
 def resample(
@@ -124,37 +125,60 @@ def resample(
     """
     if len(which) == 0:
         return torch.zeros(0, 3, size.height, size.width, device=device)
-    buffer, start, stride, limit = _pack(images, device)
-    which = which.to(device)
-    maps = image_from_crop.float().to(device)[..., None, None]
-    column = torch.arange(size.width, device=device, dtype=torch.float32)
-    row = torch.arange(size.height, device=device, dtype=torch.float32)[:, None]
+    packed = _pack(images, device)
+    which, maps = which.to(device), image_from_crop.float().to(device)
+    pixels = torch.empty(len(which), 3, size.height, size.width, device=device)
+    # on a CPU in blocks that stay in its cache: twice as fast, same bits
+    on_cpu = pixels.device.type == "cpu"
+    block = max(1, _CACHED // (size.width * size.height)) if on_cpu else len(which)
+    for crops in zip(which.split(block), maps.split(block), pixels.split(block), strict=True):
+        _resample(packed, *crops)
+    return pixels
+
+
+def _resample(packed: _Packed, which: Tensor, image_from_crop: Tensor, out: Tensor) -> None:
+    """Fills ``out`` (B, 3, h, w)."""
+    device, (height, width) = out.device, out.shape[2:]
+    maps = image_from_crop[..., None, None]
+    column = torch.arange(width, device=device, dtype=torch.float32)
+    row = torch.arange(height, device=device, dtype=torch.float32)[:, None]
     x, y = (maps[:, i, 0] * column + maps[:, i, 1] * row + maps[:, i, 2] for i in (0, 1))
     # a point a whole pixel outside reads only the border, wherever it is
-    x = torch.minimum(x.clamp_min_(-1), limit[which, 0, None, None])
-    y = torch.minimum(y.clamp_min_(-1), limit[which, 1, None, None])
+    x = torch.minimum(x.clamp_min_(-1), packed.limit[which, 0, None, None])
+    y = torch.minimum(y.clamp_min_(-1), packed.limit[which, 1, None, None])
     left, top = x.floor(), y.floor()
-    wx, wy = (x - left)[..., None], (y - top)[..., None]
-    step = stride[which].view(-1, 1, 1)
-    origin = start[which].view(-1, 1, 1)
+    wx, wy = x.sub_(left)[:, None], y.sub_(top)[:, None]
+    step = packed.stride[which].view(-1, 1, 1)
+    origin = packed.start[which].view(-1, 1, 1)
     index = top.to(step.dtype).mul_(step).add_(left.to(step.dtype)).add_(origin)
-    upper = torch.lerp(_take(buffer, index), _take(buffer, index + 1), wx)
+    upper = _take(packed.pixels, index).lerp_(_take(packed.pixels, index + 1), wx)
     index = index.add_(step)
-    lower = torch.lerp(_take(buffer, index), _take(buffer, index + 1), wx)
-    return torch.lerp(upper, lower, wy)[..., :3].permute(0, 3, 1, 2)
+    lower = _take(packed.pixels, index).lerp_(_take(packed.pixels, index + 1), wx)
+    torch.lerp(upper, lower, wy, out=out)
 
 
-def _pack(
-    images: Sequence[Tensor], device: torch.device | str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """All images in one flat buffer, four bytes a pixel, each with a black border.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Packed:
+    """Images in one flat buffer of four bytes a pixel.
+
+    Attributes:
+        pixels: (P,) int32.
+        start: Offset of each image's pixel (0, 0), int64.
+        stride: Offset from row to row of each image, int64.
+        limit: (images, 2) float32, the greatest x and y that still need telling apart.
+    """
+
+    pixels: Tensor
+    start: Tensor
+    stride: Tensor
+    limit: Tensor
+
+
+def _pack(images: Sequence[Tensor], device: torch.device | str) -> _Packed:
+    """All images in one buffer, each with a black border.
 
     One gather then fetches a whole pixel, and the border (1 px before, 2 px behind) makes masks
     unnecessary.
-
-    Returns:
-        (P,) int32 pixels; per image the int64 offset of its pixel (0, 0), its int64 row stride,
-        and (…, 2) float32 the greatest x and y that still need telling apart.
     """
     shapes = [(image.shape[1], image.shape[2]) for image in images]
     offsets = [0]
@@ -167,10 +191,12 @@ def _pack(
     start = torch.tensor([o + w + 4 for o, (_, w) in zip(offsets[:-1], shapes, strict=True)])
     stride = torch.tensor([w + 3 for _, w in shapes])
     limit = torch.tensor([(w, h) for h, w in shapes], dtype=torch.float32)
-    return buffer.view(torch.int32).view(-1), start.to(device), stride.to(device), limit.to(device)
+    pixels = buffer.view(torch.int32).view(-1)
+    return _Packed(pixels, start.to(device), stride.to(device), limit.to(device))
 
 
 def _take(buffer: Tensor, index: Tensor) -> Tensor:
-    """Pixels (B, h, w, 4) float32 at flat positions (B, h, w)."""
-    pixels = torch.index_select(buffer, 0, index.view(-1))
-    return pixels.view(torch.uint8).view(*index.shape, 4).float()
+    """Pixels (B, 3, h, w) float32 at flat positions (B, h, w)."""
+    pixels = torch.index_select(buffer, 0, index.view(-1)).view(torch.uint8)
+    planes = pixels.view(*index.shape, 4)[..., :3].permute(0, 3, 1, 2)
+    return torch.empty(planes.shape, device=planes.device).copy_(planes)

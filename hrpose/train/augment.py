@@ -32,11 +32,13 @@ def colour(pixels: Tensor, how: Colour, random: np.random.Generator) -> Tensor:
     kept = factor(how.saturation)
     kept[torch.from_numpy(random.random(batch) < how.grey)] = 0
     contrast = factor(how.contrast)
-    luma = (pixels * pixels.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
-    mean = luma.mean(dim=(2, 3), keepdim=True)
-    # saturation, then contrast, then gain, as one weighted sum
-    pixels = pixels * (kept * contrast * gain) + luma * ((1 - kept) * contrast * gain)
-    pixels = (pixels + mean * ((1 - contrast) * gain)).clamp_(0, 255)
+    luma = pixels.new_tensor(_LUMA)
+    mean = pixels.mean(dim=(2, 3)) @ luma
+    # saturation, then contrast, then gain, as one affine map of (red, green, blue)
+    own, grey = kept * contrast * gain, (1 - kept) * contrast * gain
+    matrix = torch.diag_embed(own.flatten(1).expand(batch, 3)) + grey.flatten(2) * luma
+    offset = mean.view(batch, 1, 1) * ((1 - contrast) * gain).view(batch, 3, 1)
+    pixels = torch.baddbmm(offset, matrix, pixels.flatten(2)).view(pixels.shape).clamp_(0, 255)
     return _erase(pixels, how.erase, random)
 
 

@@ -128,7 +128,7 @@ def train(
     saved = time.monotonic()
     with (
         _stop_on_signals() as stopping,
-        _prefetch(task.batches(state.step)) as batches,
+        _ahead(task.batches(state.step), device) as batches,
         _Log(out / "log.csv", state.step, settings) as log,
     ):
         while state.step < settings.steps and not stopping():
@@ -265,6 +265,17 @@ def _stop_on_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ahead(
+    batches: Iterator[Any], device: torch.device
+) -> contextlib.AbstractContextManager[Iterator[Any]]:
+    """Makes batches while the device computes.
+
+    On the CPU there is nothing to wait for: a thread beside the network's only takes its cores
+    from it (2 cores, 192 x 256: 2.0 steps a second with the thread, 2.6 without).
+    """
+    return contextlib.nullcontext(batches) if device.type == "cpu" else _prefetch(batches)
 
 
 @contextlib.contextmanager
