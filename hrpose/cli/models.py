@@ -77,6 +77,7 @@ def _row(spec: ModelSpec) -> dict[str, Any]:
         "skeleton": spec.skeleton and spec.skeleton.name,
         "metric": metric
         and {"name": metric.name, "value": metric.value, "protocol": metric.protocol},
+        "published": metric and f"{metric.shown} {metric.name}",
         "bytes": path.stat().st_size if path else None,
         "megabytes": round(path.stat().st_size / 1e6) if path else spec.megabytes or None,
         "path": str(path) if path else None,
@@ -105,7 +106,7 @@ def _cells(row: dict[str, Any], protocols: list[str]) -> tuple[str, ...]:
         row["name"] + " *" * row["default"],
         row["task"],
         f"{row['input_width']} x {row['input_height']}" if row["input_width"] else "any",
-        f"{metric['value']:.1f} {metric['name']}{note}" if metric else "-",
+        f"{row['published']}{note}" if metric else "-",
         str(row["megabytes"] or "-"),
         printable(row["path"]) if row["path"] else "no",
     )

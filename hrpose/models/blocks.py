@@ -10,11 +10,20 @@ from torch import Tensor, nn
 
 
 def conv_bn(
-    inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, relu: bool = True
+    inputs: int,
+    outputs: int,
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    relu: bool = True,
+    bias: bool = False,
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, and ReLU unless switched off."""
+    """Convolution, batch norm, and ReLU unless switched off.
+
+    A bias before a norm does nothing; ``bias`` is for checkpoints that have one all the same.
+    """
     layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias),
         nn.BatchNorm2d(outputs),
     ]
     if relu:
@@ -34,7 +43,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     @property
-    def last_norm(self) -> nn.Module:
+    def last_norm(self) -> nn.BatchNorm2d:
         """The norm before the shortcut is added."""
         return self.bn2
 
@@ -63,7 +72,7 @@ class Bottleneck(nn.Module):
         self.downsample = None if same else conv_bn(inputs, outputs, kernel=1, relu=False)
 
     @property
-    def last_norm(self) -> nn.Module:
+    def last_norm(self) -> nn.BatchNorm2d:
         """The norm before the shortcut is added."""
         return self.bn3
 
@@ -74,10 +83,10 @@ class Bottleneck(nn.Module):
         return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
-def _up(inputs: int, outputs: int, octaves: int) -> nn.Sequential:
-    """Coarse to fine: 1x1 convolution, then nearest upsampling (Wang et al. 2020, Fig. 3)."""
+def _up(inputs: int, outputs: int, octaves: int, mode: str) -> nn.Sequential:
+    """Coarse to fine: 1x1 convolution, then upsampling (Wang et al. 2020, Fig. 3)."""
     path = conv_bn(inputs, outputs, kernel=1, relu=False)
-    path.append(nn.Upsample(scale_factor=2**octaves, mode="nearest"))
+    path.append(nn.Upsample(scale_factor=2**octaves, mode=mode))
     return path
 
 
@@ -95,27 +104,36 @@ class ExchangeModule(nn.Module):
         blocks: Residual blocks in each branch.
         finest_only: Whether only the finest map is fused and returned, as at the end of a
             network that predicts from it alone.
+        upsampling: ``"nearest"`` or ``"bilinear"``, of the paths from coarse to fine.
     """
 
     def __init__(
-        self, channels: tuple[int, ...], blocks: int, *, finest_only: bool = False
+        self,
+        channels: tuple[int, ...],
+        blocks: int,
+        *,
+        finest_only: bool = False,
+        upsampling: str = "nearest",
     ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(*(BasicBlock(c, c) for _ in range(blocks))) for c in channels
         )
         self.fuse_layers = nn.ModuleList(
-            nn.ModuleList(self._path(channels, source, target) for source in range(len(channels)))
+            nn.ModuleList(
+                self._path(channels, source, target, upsampling) for source in range(len(channels))
+            )
             for target in range(1 if finest_only else len(channels))
         )
         self.relu = nn.ReLU(inplace=True)
 
     @staticmethod
-    def _path(channels: tuple[int, ...], source: int, target: int) -> nn.Module:
+    def _path(channels: tuple[int, ...], source: int, target: int, upsampling: str) -> nn.Module:
         if source == target:
             return nn.Identity()
-        make = _up if source > target else _down
-        return make(channels[source], channels[target], abs(source - target))
+        if source > target:
+            return _up(channels[source], channels[target], source - target, upsampling)
+        return _down(channels[source], channels[target], target - source)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrpose.models.blocks import conv_bn
+from hrpose.models.blocks import Bottleneck, conv_bn
 
 TRUNK_STRIDE = 4
+CLASS_PLANES = (32, 64, 128, 256)  # inner channels of the bottleneck on each map, finest first
+CLASS_FEATURES = 2048
+
+
+def mix(maps: Sequence[Tensor], conv: nn.Conv2d) -> Tensor:
+    """A 1x1 convolution of all maps, upsampled bilinearly to the first and concatenated.
+
+    A 1x1 convolution commutes with bilinear upsampling, so each map is reduced at its own size by
+    its slice of the weight, and the wide concatenation at stride 4 is never made.
+
+    Args:
+        maps: (B, C[i], H >> i, W >> i).
+        conv: From sum(C) channels to F.
+
+    Returns:
+        (B, F, H, W).
+    """
+    slices = torch.split(conv.weight, [x.shape[1] for x in maps], dim=1)
+    mixed = F.conv2d(maps[0], slices[0], conv.bias)
+    for x, weight in zip(maps[1:], slices[1:], strict=True):
+        reduced = F.conv2d(x, weight)
+        mixed = torch.add(mixed, F.interpolate(reduced, mixed.shape[-2:], mode="bilinear"))
+    return mixed
 
 
 class HRNetV2p(nn.Module):
@@ -32,7 +56,6 @@ class HRNetV2p(nn.Module):
         powers = all(s >= TRUNK_STRIDE and not s & (s - 1) for s in strides)
         if not powers or sorted(strides) != list(strides):
             raise ValueError(f"strides are {tuple(strides)}, expected ascending powers of two >= 4")
-        self.inputs = tuple(inputs)
         self.strides = tuple(strides)
         self.out_channels = channels  # torchvision asks a backbone for this name
         self.reduction_conv = nn.Conv2d(sum(inputs), channels, 1)
@@ -47,7 +70,7 @@ class HRNetV2p(nn.Module):
         Returns:
             (B, channels, ceil(H/stride), ceil(W/stride)) under the stride's name, finest first.
         """
-        mixed = self._mix(maps)
+        mixed = mix(maps, self.reduction_conv)
         pyramid = OrderedDict[str, Tensor]()
         for stride, conv in zip(self.strides, self.fpn_convs, strict=True):
             step = stride // TRUNK_STRIDE
@@ -56,15 +79,34 @@ class HRNetV2p(nn.Module):
             pyramid[str(stride)] = conv(pooled)
         return pyramid
 
-    def _mix(self, maps: Sequence[Tensor]) -> Tensor:
-        """``reduction_conv`` of the concatenated maps.
 
-        A 1x1 convolution commutes with bilinear upsampling, so each map is reduced at its own
-        size by its slice of the weight, and the wide concatenation at stride 4 is never made.
-        """
-        slices = torch.split(self.reduction_conv.weight, list(self.inputs), dim=1)
-        mixed = F.conv2d(maps[0], slices[0], self.reduction_conv.bias)
-        for x, weight in zip(maps[1:], slices[1:], strict=True):
-            reduced = F.conv2d(x, weight)
-            mixed = torch.add(mixed, F.interpolate(reduced, mixed.shape[-2:], mode="bilinear"))
-        return mixed
+def concatenation_head(inputs: Sequence[int], outputs: int) -> nn.Sequential:
+    """The V2 head (Wang et al. 2020, Fig. 4b): two 1x1 convolutions, norm and ReLU between them.
+
+    The first belongs to the concatenation of all maps, see :func:`mix`.
+
+    Args:
+        inputs: Channels of the trunk's maps.
+        outputs: K, the number of heatmaps.
+    """
+    wide = sum(inputs)
+    return nn.Sequential(
+        nn.Conv2d(wide, wide, 1),
+        nn.BatchNorm2d(wide),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(wide, outputs, 1),
+    )
+
+
+def increase_modules(inputs: Sequence[int]) -> nn.ModuleList:
+    """A bottleneck a map, to 128, 256, 512 and 1024 channels: start of the classification head."""
+    pairs = zip(inputs, CLASS_PLANES, strict=True)
+    return nn.ModuleList(nn.Sequential(Bottleneck(c, planes)) for c, planes in pairs)
+
+
+def downsampling_modules() -> nn.ModuleList:
+    """Steps from each of these maps to the size and channels of the next, by stride 2."""
+    widths = [planes * Bottleneck.expansion for planes in CLASS_PLANES]
+    return nn.ModuleList(
+        conv_bn(fine, coarse, stride=2, bias=True) for fine, coarse in pairwise(widths)
+    )

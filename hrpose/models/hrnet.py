@@ -25,6 +25,8 @@ class HRNetConfig:
         bottlenecks: Blocks of stage 1.
         modules: Exchange modules in stages 2, 3 and 4.
         blocks: Residual blocks in each branch of a module.
+        upsampling: How modules enlarge coarse maps: ``"nearest"``, or ``"bilinear"`` as in the
+            published code for faces, whose checkpoints have the same names and shapes.
     """
 
     width: int
@@ -33,6 +35,11 @@ class HRNetConfig:
     bottlenecks: int = 4
     modules: tuple[int, int, int] = (1, 4, 3)
     blocks: int = 4
+    upsampling: str = "nearest"
+
+    def __post_init__(self) -> None:
+        if self.upsampling not in ("nearest", "bilinear"):
+            raise ValueError(f"upsampling is {self.upsampling!r}, expected nearest or bilinear")
 
     @property
     def channels(self) -> tuple[int, int, int, int]:
@@ -111,6 +118,7 @@ def _stage(config: HRNetConfig, *, branches: int, finest_only: bool = False) -> 
                 config.channels[:branches],
                 config.blocks,
                 finest_only=finest_only and i == count - 1,
+                upsampling=config.upsampling,
             )
             for i in range(count)
         )

@@ -1,6 +1,8 @@
 """What is known about checkpoints, where they lie, and how to load them.
 
-    specs       one row per model
+    spec        the form of a row
+    published   rows of other people's models
+    specs       all rows, and finding one
     download    one file over https
     files       where weights lie
     checkpoint  a weights file -> its table of tensors

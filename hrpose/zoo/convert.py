@@ -3,7 +3,7 @@
 The official checkpoints have our names, which are theirs. What differs elsewhere is in the tables
 below, and nothing else is changed: in mmpose's pose HRNets the last module of stage 4 has only the
 paths to the finest map (``multiscale_output`` is False), as in the official ones, so that keys
-match one to one after the prefixes.
+match one to one after the prefixes. Its face HRNets have all paths, as the official ones.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ PREFIXES: dict[str, tuple[tuple[str, str], ...]] = {
         ("keypoint_head.final_layer.", "final_layer."),  # mmpose 0.x
         ("head.final_layer.", "final_layer."),  # mmpose 1.x
     ),
+    "face": (
+        ("module.", ""),
+        ("backbone.", ""),
+        ("keypoint_head.final_layer.", "head."),  # mmpose 0.x
+        ("head.conv_layers.", "head."),  # mmpose 1.x
+        ("head.final_layer.", "head.3."),  # mmpose 1.x
+    ),
+    "classify": (("module.", ""),),
     "detect": (("module.", ""),),
 }
 """For each task the prefixes to replace, tried in this order, each at most once a name."""
@@ -61,12 +69,23 @@ def _wraps(table: Mapping[object, object], key: str) -> bool:
     return isinstance(table.get(key), Mapping)
 
 
+def task_of(weights: Mapping[str, Tensor]) -> str:
+    """Guesses by the names in a file for what task its weights are; poses unless they tell."""
+    plain = {name.removeprefix("module.") for name in weights}
+    if any(".roi_heads." in f".{name}" for name in plain):
+        return "detect"
+    if "classifier.weight" in plain:
+        return "classify"
+    face = {"head.3.weight", "keypoint_head.final_layer.3.weight", "head.conv_layers.0.weight"}
+    return "face" if face & plain else "pose"
+
+
 def rename(weights: Mapping[str, Tensor], task: str) -> dict[str, Tensor]:
     """Gives weights the names of hrpose's networks.
 
     Args:
         weights: By the names in the file.
-        task: ``"pose"`` or ``"detect"``.
+        task: A key of :data:`PREFIXES`.
 
     Raises:
         WeightsError: Two weights get the same name.

@@ -19,12 +19,12 @@ from torchvision.ops import FrozenBatchNorm2d
 from hrpose.errors import UsageError, WeightsError
 from hrpose.models.detection import DetectorConfig, person_detector
 from hrpose.models.hrnet import HRNetConfig
-from hrpose.models.networks import PoseNet
-from hrpose.skeleton import Skeleton
+from hrpose.models.networks import NETWORKS
 from hrpose.zoo import files
 from hrpose.zoo.checkpoint import check_readable, read_checkpoint
-from hrpose.zoo.convert import rename, unwrap
+from hrpose.zoo.convert import rename, task_of, unwrap
 from hrpose.zoo.download import locked, sha256_of
+from hrpose.zoo.own import find_model
 from hrpose.zoo.specs import SPECS, ModelSpec, Network, TorchvisionModel, find_spec
 
 SHOWN = 3
@@ -36,8 +36,9 @@ class LoadedModel:
 
     Attributes:
         spec: What is known about it.
-        network: On the CPU, float32, in eval mode, without gradients. A pose network maps (B, 3,
-            h, w) to (B, K, h/4, w/4); a detector is torchvision's ``FasterRCNN``.
+        network: On the CPU, float32, in eval mode, without gradients. A network for poses or faces
+            maps (B, 3, h, w) to (B, K, h/4, w/4), a classifier to (B, classes); a detector is
+            torchvision's ``FasterRCNN``.
         sha256: Of the file that was read, 64 hexadecimal digits.
     """
 
@@ -64,7 +65,8 @@ def load(name: str, *, path: Path | None = None) -> LoadedModel:
     """Loads a model.
 
     Args:
-        name: ``arch.tag``, or ``arch`` alone where that is unambiguous.
+        name: ``arch.tag``, or ``arch`` alone where that is unambiguous; or a file that
+            ``hrpose train`` has written.
         path: A checkpoint to read instead of the model's own file.
 
     Returns:
@@ -74,7 +76,8 @@ def load(name: str, *, path: Path | None = None) -> LoadedModel:
         UsageError: There is no such model.
         WeightsError: Its weights are missing, damaged, or another network's.
     """
-    spec = find_spec(name)
+    spec, own_file = find_model(name)
+    path = path or own_file
     expected = ""
     if path is None:
         path = files.locate(spec)
@@ -154,16 +157,16 @@ def _network_from(path: Path, spec: ModelSpec) -> nn.Module:
 def build(spec: ModelSpec) -> nn.Module:
     """Makes a model's network without its weights.
 
-    A pose network comes on the meta device, so that no time goes into numbers which the checkpoint
+    An HRNet comes on the meta device, so that no time goes into numbers which the checkpoint
     replaces; a detector does not, since torchvision's anchors are tensors outside its state.
     """
     if isinstance(spec.network, TorchvisionModel):
         return _build_torchvision(spec.network)
-    if spec.skeleton is None:
+    if spec.task == "detect":
         detector: nn.Module = person_detector(DetectorConfig(trunk=spec.network))
         return detector
     with torch.device("meta"):
-        return PoseNet(spec.network, len(spec.skeleton))
+        return NETWORKS[spec.task](spec.network, spec.outputs)
 
 
 def _build_torchvision(model: TorchvisionModel) -> nn.Module:
@@ -226,7 +229,7 @@ def lookalike(weights: Mapping[str, Tensor]) -> str:
     if fitting:
         return f"it fits {' and '.join(fitting)}"
     try:
-        own = rename(weights, "pose")
+        own = rename(weights, task_of(weights))
     except WeightsError:
         own = dict(weights)
     if any(name.startswith("deconv_layers.") for name in own):
@@ -234,21 +237,30 @@ def lookalike(weights: Mapping[str, Tensor]) -> str:
     branch = own.get(_FINEST)
     if branch is None or branch.ndim != 4:
         return "it looks like no model that hrpose knows"
-    head = own.get("final_layer.weight")
-    points = "no keypoint head" if head is None else f"{len(head)} keypoints"
-    return f"it looks like an HRNet of width {len(branch)} with {points}"
+    return f"it looks like an HRNet of width {len(branch)} with {_head(own)}"
 
 
 _FINEST = "stage2.0.branches.0.0.conv1.weight"
+# The weight that makes the answer, for each task with one; its length is the number of answers.
+_OUTPUTS = {
+    "pose": ("final_layer.weight", "keypoints"),
+    "face": ("head.3.weight", "keypoints"),
+    "classify": ("classifier.weight", "classes"),
+}
+
+
+def _head(weights: Mapping[str, Tensor]) -> str:
+    found = ((weights[name], what) for name, what in _OUTPUTS.values() if name in weights)
+    return next((f"{len(value)} {what}" for value, what in found), "no keypoint head")
 
 
 def _kin(weights: Mapping[str, Tensor]) -> list[list[ModelSpec]]:
     """Models of the task that weights are for, those of one network together."""
-    task = "detect" if any(".roi_heads." in f".{name}" for name in weights) else "pose"
-    groups: dict[tuple[Network, Skeleton | None], list[ModelSpec]] = {}
+    task = task_of(weights)
+    groups: dict[tuple[Network, int], list[ModelSpec]] = {}
     for spec in SPECS.values():
         if spec.task == task:
-            groups.setdefault((spec.network, spec.skeleton), []).append(spec)
+            groups.setdefault((spec.network, spec.outputs), []).append(spec)
     return list(groups.values())
 
 
@@ -257,9 +269,11 @@ def _fits(weights: Mapping[str, Tensor], spec: ModelSpec) -> bool:
         own = rename(weights, spec.task)
     except WeightsError:
         return False
-    if spec.skeleton and isinstance(spec.network, HRNetConfig):  # most need not be built to tell
-        head = own.get("final_layer.weight")
-        if head is None or head.shape[:2] != (len(spec.skeleton), spec.network.width):
+    if spec.task in _OUTPUTS and isinstance(spec.network, HRNetConfig):  # most need not be built
+        head, finest = own.get(_OUTPUTS[spec.task][0]), own.get(_FINEST)
+        if head is None or finest is None or head.shape[:1] != (spec.outputs,):
+            return False
+        if finest.shape[:1] != (spec.network.width,):
             return False
     network = build(spec)
     return not _misfit(_without_unused(own, network), network.state_dict())

@@ -44,7 +44,7 @@ def test_table(home: Path) -> None:
     assert rows[DEFAULT_POSE][:4] == [f"{DEFAULT_POSE} *", "pose", "192 x 256", "-"]
     official = ["pose", "192 x 256", "74.4 keypoint AP [1]", "115", "no"]
     assert rows["hrnet_w32_256x192.official"][1:] == official
-    detector = ["detect", "any", "37.0 box mAP [2]", "168", "no"]
+    detector = ["detect", "any", "37.0 box mAP [3]", "168", "no"]
     assert rows["fasterrcnn_resnet50_fpn.torchvision"][1:] == detector
     assert rows["tiny.test"][-2:] == ["2", str(path)]
     assert "[1] COCO val2017, person detector of AP 56.4, mirror test" in done.stdout

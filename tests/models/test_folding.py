@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hrpose.models.folding import fold_batch_norms
 from hrpose.models.hrnet import HRNet, HRNetConfig
-from hrpose.models.networks import PoseNet
+from hrpose.models.networks import ClassNet, FaceNet, PoseNet
 
 SMALL = HRNetConfig(width=8, stem=8, planes=8, bottlenecks=2, modules=(1, 2, 1), blocks=2)
 
@@ -33,10 +33,18 @@ def norms(network: nn.Module) -> int:
     return sum(isinstance(m, nn.BatchNorm2d) for m in network.modules())
 
 
-@pytest.mark.parametrize("kind", ["pose", "trunk"])
+MAKE = {
+    "pose": lambda: PoseNet(SMALL, 17),
+    "face": lambda: FaceNet(SMALL, 17),
+    "classify": lambda: ClassNet(SMALL, 17),
+    "trunk": lambda: HRNet(SMALL),
+}
+
+
+@pytest.mark.parametrize("kind", MAKE)
 @torch.inference_mode()
 def test_outputs_stay(kind: str) -> None:
-    network = randomise(PoseNet(SMALL, 17) if kind == "pose" else HRNet(SMALL))
+    network = randomise(MAKE[kind]())
     pixels = torch.randn(2, 3, 96, 64)
     before: list[Tensor] | Tensor = network(pixels)
     assert norms(network) > 50

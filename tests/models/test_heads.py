@@ -1,4 +1,4 @@
-"""The pyramid of HRNetV2p against its definition in the paper."""
+"""Heads against their definitions in the paper."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrpose.models.heads import HRNetV2p
+from hrpose.models.heads import (
+    HRNetV2p,
+    concatenation_head,
+    downsampling_modules,
+    increase_modules,
+    mix,
+)
 
 INPUTS = (3, 4, 5, 6)
 
@@ -46,3 +52,18 @@ def test_every_map_is_used() -> None:
 def test_bad_strides(strides: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="powers of two"):
         HRNetV2p(INPUTS, 7, strides)
+
+
+def test_mixing_is_the_paper_s_concatenation() -> None:
+    head = concatenation_head(INPUTS, 7).double().eval()
+    maps = [x.detach().double() for x in trunk_maps(16, 24)]
+    wide = torch.cat([F.interpolate(x, (16, 24), mode="bilinear") for x in maps], dim=1)
+    torch.testing.assert_close(head[1:](mix(maps, head[0])), head(wide))
+
+
+def test_classification_head_widens_and_goes_down() -> None:
+    wide = increase_modules(INPUTS)
+    maps = [step(x) for step, x in zip(wide, trunk_maps(16, 16), strict=True)]
+    assert [x.shape[1] for x in maps] == [128, 256, 512, 1024]
+    for fine, coarse, step in zip(maps, maps[1:], downsampling_modules(), strict=False):
+        assert step(fine).shape == coarse.shape

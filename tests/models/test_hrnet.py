@@ -7,6 +7,8 @@ tolerance of the golden README; float32 sums in another order stay far below it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,32 @@ import torch
 from torch import nn
 
 from hrpose.models.hrnet import HRNet, HRNetConfig
-from hrpose.models.networks import PoseNet
+from hrpose.models.networks import ClassNet, FaceNet, PoseNet
 
 TINY = HRNetConfig(width=4, stem=8, planes=4, bottlenecks=1, modules=(1, 1, 1), blocks=1)
-W32 = "pose_hrnet_w32_256x192"
+SMALL_V1 = HRNetConfig(width=16, planes=32, bottlenecks=1, modules=(1, 1, 1), blocks=2)
+SMALL_V2 = HRNetConfig(width=18, bottlenecks=2, modules=(1, 3, 2), blocks=2)
+# name of the golden files, network, trunk, outputs
+GOLDEN = pytest.mark.parametrize(
+    ("name", "kind", "config", "outputs"),
+    [
+        ("pose_hrnet_w32_256x192", PoseNet, HRNetConfig(32), 17),
+        (
+            "face_hrnetv2_w18_wflw_256x256",
+            FaceNet,
+            HRNetConfig(18, upsampling="bilinear"),
+            98,
+        ),
+        ("cls_hrnet_w18_small_v1_224x224", ClassNet, SMALL_V1, 1000),
+    ],
+    ids=["pose", "face", "classify"],
+)
+Kind = Callable[[HRNetConfig, int], HRNet]
 
 
-def on_meta(config: HRNetConfig) -> PoseNet:
+def on_meta(config: HRNetConfig, kind: Kind = PoseNet, outputs: int = 17) -> HRNet:
     with torch.device("meta"):
-        return PoseNet(config, 17).eval()
+        return kind(config, outputs).eval()
 
 
 def shapes(network: nn.Module) -> dict[str, list[int]]:
@@ -62,27 +81,58 @@ def test_parameter_counts_are_the_published_ones(width: int, parameters: int) ->
     assert sum(p.numel() for p in on_meta(HRNetConfig(width)).parameters()) == parameters
 
 
-def test_keys_of_the_pose_network_are_the_published_ones(shared: Path) -> None:
-    assert shapes(on_meta(HRNetConfig(32))) == described(shared, W32)["state_dict"]
+# In millions, of the table in the README of HRNet-Image-Classification.
+@pytest.mark.parametrize(
+    ("config", "millions"),
+    [
+        (SMALL_V1, 13.2),
+        (SMALL_V2, 15.6),
+        *((HRNetConfig(w), m) for w, m in ((18, 21.3), (30, 37.7), (32, 41.2), (40, 57.6))),
+        *((HRNetConfig(w), m) for w, m in ((44, 67.1), (48, 77.5), (64, 128.1))),
+    ],
+    ids=lambda value: f"w{value.width}" if isinstance(value, HRNetConfig) else "",
+)
+def test_parameter_counts_of_classifiers(config: HRNetConfig, millions: float) -> None:
+    count = sum(p.numel() for p in on_meta(config, ClassNet, 1000).parameters())
+    assert round(count / 1e6, 1) == millions
 
 
-def test_keys_of_the_whole_trunk_are_the_published_ones(shared: Path) -> None:
-    published = described(shared, "face_hrnetv2_w18_wflw_256x256")["state_dict"]
-    trunk = {name: shape for name, shape in published.items() if not name.startswith("head.")}
-    with torch.device("meta"):
-        assert shapes(HRNet(HRNetConfig(18))) == trunk
+@GOLDEN
+def test_keys_are_the_published_ones(
+    shared: Path, name: str, kind: Kind, config: HRNetConfig, outputs: int
+) -> None:
+    network, published = on_meta(config, kind, outputs), described(shared, name)
+    assert shapes(network) == published["state_dict"]
+    assert sum(p.numel() for p in network.parameters()) == published["parameters"]
 
 
-def test_golden_output(shared: Path) -> None:
-    golden = np.load(shared / f"data/golden/{W32}.npz")["output"]
-    network = on_meta(HRNetConfig(32))
-    weights = golden_fill(described(shared, W32)["state_dict"])
-    network.load_state_dict(weights, assign=True)
-    pixels = np.random.RandomState(1234).standard_normal((1, 3, 256, 192)).astype(np.float32)
+@GOLDEN
+def test_golden_output(
+    shared: Path, name: str, kind: Kind, config: HRNetConfig, outputs: int
+) -> None:
+    golden = np.load(shared / f"data/golden/{name}.npz")["output"]
+    network, published = on_meta(config, kind, outputs), described(shared, name)
+    network.load_state_dict(golden_fill(published["state_dict"]), assign=True)
+    pixels = np.random.RandomState(1234).standard_normal(published["input"]).astype(np.float32)
     with torch.inference_mode():
         output = network(torch.from_numpy(pixels)).numpy()
-    assert output.shape == golden.shape == (1, 17, 64, 48)
+    assert output.shape == golden.shape == tuple(published["output"])
     assert np.abs(output - golden).max() < 1e-4 * golden.std()
+
+
+@pytest.mark.parametrize(("upsampling", "flat"), [("nearest", True), ("bilinear", False)])
+def test_upsampling(upsampling: str, flat: bool) -> None:
+    torch.manual_seed(0)
+    network = HRNet(replace(TINY, upsampling=upsampling)).eval()
+    path = network.stage4[0].fuse_layers[0][3]
+    enlarged = path(torch.randn(1, 32, 2, 2))
+    assert enlarged.shape == (1, 4, 16, 16)
+    assert torch.equal(enlarged[..., :8, :8], enlarged[..., :1, :1].expand(1, 4, 8, 8)) is flat
+
+
+def test_unknown_upsampling() -> None:
+    with pytest.raises(ValueError, match="'cubic', expected nearest or bilinear"):
+        HRNetConfig(18, upsampling="cubic")
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (32, 32)])

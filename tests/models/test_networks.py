@@ -8,20 +8,24 @@ from torch import nn
 
 from hrpose.models.blocks import BasicBlock, Bottleneck
 from hrpose.models.hrnet import HRNetConfig
-from hrpose.models.networks import PoseNet, initialise
+from hrpose.models.networks import NETWORKS, ClassNet, FaceNet, PoseNet, initialise
 
 TINY = HRNetConfig(width=4, stem=8, planes=4, bottlenecks=2, modules=(1, 1, 1), blocks=1)
 
 
-def started(seed: int) -> PoseNet:
-    network = PoseNet(TINY, 5)
+Kind = type[PoseNet | FaceNet | ClassNet]
+
+
+def started(seed: int, kind: Kind = PoseNet) -> nn.Module:
+    network = kind(TINY, 5)
     initialise(network, seed=seed)
     return network
 
 
+@pytest.mark.parametrize("kind", [PoseNet, FaceNet])
 @pytest.mark.parametrize("batch", [0, 1, 3])
-def test_heatmaps_have_a_quarter_of_the_size(batch: int) -> None:
-    network = PoseNet(TINY, 5).eval()
+def test_heatmaps_have_a_quarter_of_the_size(batch: int, kind: Kind) -> None:
+    network = kind(TINY, 5).eval()
     assert network(torch.randn(batch, 3, 64, 96)).shape == (batch, 5, 16, 24)
 
 
@@ -32,6 +36,27 @@ def test_a_seed_fixes_the_weights_and_nothing_else_does() -> None:
     second, other = started(3).state_dict(), started(4).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96)])
+def test_a_classifier_takes_any_size(height: int, width: int) -> None:
+    network = ClassNet(TINY, 7).eval()
+    assert network(torch.randn(2, 3, height, width)).shape == (2, 7)
+
+
+def test_a_face_network_looks_at_all_maps() -> None:
+    network = FaceNet(TINY, 5)
+    network(torch.randn(2, 3, 64, 64)).square().sum().backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("task", NETWORKS)
+def test_outputs_are_those_of_the_output_layer(task: str) -> None:
+    network = NETWORKS[task](TINY, 5)
+    assert network.output.weight.shape[0] == 5
+    network.output.weight.detach().zero_()
+    network.output.bias.detach().fill_(3)
+    assert (network.eval()(torch.randn(1, 3, 64, 64)) == 3).all()
 
 
 def test_initialise_leaves_the_global_generator_alone() -> None:
@@ -57,8 +82,9 @@ def test_blocks_start_as_identities() -> None:
     assert silent == {id(block.last_norm) for block in blocks}
 
 
-def test_first_heatmaps_are_near_empty_and_learn() -> None:
-    network = started(0)
+@pytest.mark.parametrize("kind", [PoseNet, FaceNet, ClassNet])
+def test_first_outputs_are_near_zero_and_learn(kind: Kind) -> None:
+    network = started(0, kind)
     heatmaps = network(torch.randn(4, 3, 64, 64))
     assert heatmaps.detach().abs().max() < 0.1
     (heatmaps - 1).square().mean().backward()

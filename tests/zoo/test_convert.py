@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hrpose.errors import WeightsError
-from hrpose.zoo.convert import rename, unwrap
+from hrpose.zoo.convert import rename, task_of, unwrap
 
 WEIGHTS = {"conv1.weight": torch.ones(2), "final_layer.bias": torch.zeros(1)}
 
@@ -51,6 +51,15 @@ def test_unwrap_refuses(loaded: object, reason: str) -> None:
         ("pose", "module.backbone.conv1.weight", "conv1.weight"),
         ("pose", "ema.conv1.weight", "ema.conv1.weight"),
         ("pose", "head.other.weight", "head.other.weight"),
+        ("face", "head.3.bias", "head.3.bias"),
+        ("face", "module.head.0.weight", "head.0.weight"),
+        ("face", "backbone.stage4.2.fuse_layers.1.2.0.weight", "stage4.2.fuse_layers.1.2.0.weight"),
+        ("face", "keypoint_head.final_layer.3.weight", "head.3.weight"),
+        ("face", "head.conv_layers.1.running_mean", "head.1.running_mean"),
+        ("face", "head.final_layer.bias", "head.3.bias"),
+        ("classify", "classifier.weight", "classifier.weight"),
+        ("classify", "module.incre_modules.0.0.conv1.weight", "incre_modules.0.0.conv1.weight"),
+        ("classify", "final_layer.0.weight", "final_layer.0.weight"),
         ("detect", "backbone.body.conv1.weight", "backbone.body.conv1.weight"),
         ("detect", "module.rpn.head.cls_logits.bias", "rpn.head.cls_logits.bias"),
         ("detect", "rpn.head.conv.bias", "rpn.head.conv.0.0.bias"),
@@ -67,3 +76,21 @@ def test_names(task: str, theirs: str, ours: str) -> None:
 def test_two_weights_of_one_name() -> None:
     with pytest.raises(WeightsError, match=r"two weights for conv1\.weight"):
         rename({"conv1.weight": torch.ones(1), "backbone.conv1.weight": torch.ones(1)}, "pose")
+
+
+@pytest.mark.parametrize(
+    ("names", "task"),
+    [
+        (["conv1.weight", "final_layer.weight"], "pose"),
+        (["backbone.conv1.weight", "keypoint_head.final_layer.weight"], "pose"),
+        (["backbone.conv1.weight", "keypoint_head.final_layer.3.weight"], "face"),
+        (["backbone.conv1.weight", "head.final_layer.weight"], "pose"),
+        (["head.final_layer.weight", "head.conv_layers.0.weight"], "face"),
+        (["module.conv1.weight", "module.head.3.weight"], "face"),
+        (["module.classifier.weight", "module.final_layer.0.weight"], "classify"),
+        (["backbone.conv1.weight", "roi_heads.box_head.fc6.weight"], "detect"),
+        (["something.else"], "pose"),
+    ],
+)
+def test_task_of(names: list[str], task: str) -> None:
+    assert task_of(dict.fromkeys(names, torch.ones(1))) == task

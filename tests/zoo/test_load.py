@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from hrpose.errors import UsageError, WeightsError
 from hrpose.models.hrnet import HRNetConfig
-from hrpose.models.networks import PoseNet
+from hrpose.models.networks import ClassNet, FaceNet, PoseNet
 from hrpose.zoo import files
 from hrpose.zoo.download import sha256_of
 from hrpose.zoo.load import add, build, load
 from hrpose.zoo.specs import DEFAULT_DETECTOR, DEFAULT_POSE, SPECS, ModelSpec, TorchvisionModel
 
 W32, W48 = "hrnet_w32_256x192.official", "hrnet_w48_384x288.official"
+FACE, CLS = "face_hrnetv2_w18_wflw_256x256.official", "cls_hrnet_w18_small_v1_224x224.official"
 TINY = HRNetConfig(width=4, stem=4, planes=4, bottlenecks=1, modules=(1, 1, 1), blocks=1)
 Weights = dict[str, Tensor]
 
@@ -105,6 +106,66 @@ def test_golden(shared: Path, tmp_path: Path, home: Path) -> None:
     assert re.search(r"\d+ of another shape \(.*transition1", caught.value.message)
     fits = "hrnet_w32_256x192.official and hrnet_w32_384x288.official"
     assert caught.value.hint.startswith(f"it fits {fits}")
+
+
+@pytest.mark.parametrize("name", [FACE, CLS])
+def test_golden_of_other_tasks(shared: Path, tmp_path: Path, name: str) -> None:
+    document = json.loads((shared / f"data/golden/{SPECS[name].arch}.json").read_text())
+    expected = np.load(shared / f"data/golden/{SPECS[name].arch}.npz")["output"]
+    weights = golden_fill(document["state_dict"])
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": {f"module.{k}": v for k, v in weights.items()}}, path)
+    loaded = load(name, path=path)
+    picture = np.random.RandomState(1234).standard_normal(document["input"]).astype(np.float32)
+    with torch.inference_mode():
+        output = loaded.network(torch.from_numpy(picture)).numpy()
+    assert np.abs(output - expected).max() < 1e-4 * expected.std()
+    with pytest.raises(WeightsError) as caught:
+        load(W32, path=path)
+    assert caught.value.hint.startswith(f"it fits {name}")
+
+
+@pytest.mark.parametrize(
+    ("version", "first", "last"),
+    [("0.x", "keypoint_head.final_layer.", "keypoint_head.final_layer.3."),
+     ("1.x", "head.conv_layers.", "head.final_layer.")],
+)  # fmt: skip
+def test_face_checkpoints_of_mmpose(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, first: str, last: str
+) -> None:
+    row = replace(
+        SPECS["face_hrnetv2_w18_aflw_256x256.mmpose"], name="tiny.face", network=TINY,
+        url=None, sha256_prefix=None,
+    )  # fmt: skip
+    monkeypatch.setitem(SPECS, row.name, row)
+    weights = FaceNet(TINY, 19).state_dict()
+    theirs = {}
+    for key, value in weights.items():
+        name = f"backbone.{key}"
+        if key.startswith("head.3."):
+            name = last + key.removeprefix("head.3.")
+        elif key.startswith("head."):
+            name = first + key.removeprefix("head.")
+        theirs[name] = value
+    path = tmp_path / "x.pth"
+    torch.save({"state_dict": theirs, "meta": {}}, path)
+    imported = add(path, row.name)
+    assert imported.path == home / "tiny.face.safetensors"
+    own = load(row.name).network.state_dict()
+    assert all(torch.equal(own[key], weights[key]) for key in weights)
+
+
+def test_classifier_is_imported(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = replace(
+        SPECS[CLS], name="tiny.cls", network=TINY, classes=7, url=None, sha256_prefix=None
+    )
+    monkeypatch.setitem(SPECS, row.name, row)
+    path = tmp_path / "x.pth"
+    torch.save(ClassNet(TINY, 7).state_dict(), path)
+    add(path, row.name)
+    assert load(row.name).network(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("wrap", [dict, lambda w: {"state_dict": w}, lambda w: {"model": w}])
@@ -199,6 +260,14 @@ def test_file_without_weights(tiny: ModelSpec, tmp_path: Path) -> None:
         (
             lambda: {k: v for k, v in tiny_weights().items() if "final" not in k},
             "it looks like an HRNet of width 4 with no keypoint head",
+        ),
+        (
+            lambda: FaceNet(TINY, 21).state_dict(),
+            "it looks like an HRNet of width 4 with 21 keypoints",
+        ),
+        (
+            lambda: ClassNet(TINY, 7).state_dict(),
+            "it looks like an HRNet of width 4 with 7 classes",
         ),
         (
             lambda: {"deconv_layers.0.weight": torch.ones(1)},
