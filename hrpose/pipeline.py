@@ -36,7 +36,7 @@ class UsedModel:
     """A model that took part in a result.
 
     Attributes:
-        task: ``"pose"`` or ``"detect"``.
+        task: ``"pose"``, ``"face"``, ``"classify"`` or ``"detect"``.
         name: Its name in the zoo, or ``"none"`` or the file that gave the boxes.
         sha256: Of its weights file; empty when there are none.
     """
@@ -97,7 +97,7 @@ class Pipeline:
         Args:
             frames: Of any sizes; at most a batch of them is held.
         """
-        for batch in _batches(frames, self._frame_batch):
+        for batch in batches(frames, self._frame_batch):
             poses = self._estimator(batch, self._detector(batch))
             yield from zip(batch, map(self._distinct, poses), strict=True)
 
@@ -161,6 +161,11 @@ def load(options: Options = _DEFAULT) -> Pipeline:
     device = choose_device(options.device)
     detector, found_by = load_detector(options, device)
     estimator, posed_by = build_estimator(options, device)
+    if posed_by.task == "face" and found_by.sha256:
+        raise UsageError(
+            f"{posed_by.name} finds points of faces, and {found_by.name} finds people",
+            hint="give boxes of faces as --boxes FILE, or --detector none for pictures of one face",
+        )
     return Pipeline(
         detector,
         estimator,
@@ -186,7 +191,7 @@ def build_estimator(
         batch_size=options.crop_batch,
         flip_test=options.flip_test,
     )
-    return estimator, UsedModel("pose", model.spec.name, model.sha256)
+    return estimator, UsedModel(model.spec.task, model.spec.name, model.sha256)
 
 
 def load_detector(
@@ -238,7 +243,8 @@ def _frame(picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame) -> Frame
     return read_image(os.fspath(picture))
 
 
-def _batches(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+def batches(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+    """Batches of at most ``most`` frames and ``BATCH_PIXELS`` pixels, as soon as they are full."""
     batch: list[Frame] = []
     pixels = 0
     for frame in frames:

@@ -29,6 +29,7 @@ from hrpose.pipeline import Pipeline
 from hrpose.types import Frame, Poses, Size
 
 Item = TypeVar("Item")
+Read = TypeVar("Read")
 
 READERS = 4  # threads that decode pictures; more only wait for each other
 _NOT_SHAPING = ("frame_batch", "crop_batch")  # options that change speed, not results
@@ -138,11 +139,24 @@ def read_pictures(paths: Iterable[Path], *, max_pixels: int, ahead: int) -> Iter
         max_pixels: Larger ones are unreadable.
         ahead: Most pictures that wait, decoded, to be taken.
     """
+    return read_ahead(paths, lambda path: _read(path, max_pixels), ahead=ahead)
+
+
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Read], *, ahead: int
+) -> Iterator[Read]:
+    """Yields ``read(item)`` in order; threads do it while the taker is busy with earlier ones.
+
+    Args:
+        items: What to read.
+        read: Reads one of them; must be safe to run in several threads.
+        ahead: Most results that wait to be taken.
+    """
     pool = ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="hrpose-reader")
-    waiting: deque[Future[Reading]] = deque()
+    waiting: deque[Future[Read]] = deque()
     try:
-        for path in paths:
-            waiting.append(pool.submit(_read, path, max_pixels))
+        for item in items:
+            waiting.append(pool.submit(read, item))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:

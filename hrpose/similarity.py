@@ -78,3 +78,42 @@ def oks_nms(
         alike = oks(keypoints[[best]], areas[[best]], keypoints[rest], areas[rest], sigmas)[0]
         order = rest[alike <= threshold]
     return np.array(keep, dtype=np.int64)
+
+
+def soft_oks_nms(
+    keypoints: FloatArray,
+    scores: FloatArray,
+    areas: FloatArray,
+    sigmas: FloatArray,
+    *,
+    threshold: float = 0.9,
+    most: int = 20,
+) -> IntArray:
+    """Soft suppression: whoever resembles a taken pose waits longer, nobody goes for it.
+
+    Matches ``soft_oks_nms`` of the official code (nms.py:138-177): the best is taken, the scores of
+    the rest are multiplied by ``exp(-OKS^2 / threshold)``, and so on. Only the order comes out of
+    it: the lowered scores are not given back, none is too low, and what drops people is the cap.
+
+    Args:
+        keypoints: (N, K, 2) px.
+        scores: (N,) pose scores.
+        areas: (N,) px^2; the official code takes the padded box.
+        sigmas: (K,) of the skeleton.
+        threshold: Raising it makes likeness count less.
+        most: Poses that are kept.
+
+    Returns:
+        (M,) kept indices in the order they were taken, M the lesser of N and ``most``.
+    """
+    left = np.argsort(-scores, kind="stable")
+    worth = scores[left].astype(np.float64)
+    keep: list[int] = []
+    while len(left) and len(keep) < most:
+        best, left = left[0], left[1:]
+        keep.append(int(best))
+        alike = oks(keypoints[[best]], areas[[best]], keypoints[left], areas[left], sigmas)[0]
+        worth = worth[1:] * np.exp(-(alike**2) / threshold)
+        order = np.argsort(-worth, kind="stable")
+        left, worth = left[order], worth[order]
+    return np.array(keep, dtype=np.int64)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrpose.similarity import box_iou, oks, oks_nms
+from hrpose.similarity import box_iou, oks, oks_nms, soft_oks_nms
 from hrpose.skeleton import COCO17
 from hrpose.types import FloatArray
 
@@ -88,3 +88,43 @@ def test_nms_of_nobody_and_of_equals() -> None:
     twice = np.repeat(points, 3, axis=0)
     kept = oks_nms(twice, np.ones(3, np.float32), np.repeat(areas, 3), SIGMAS)
     assert kept.tolist() == [0]  # the first of equals
+
+
+def slow_soft_nms(
+    points: FloatArray, scores: FloatArray, areas: FloatArray, *, threshold: float, most: int
+) -> list[int]:
+    """One by one: whoever is best now, and what that does to the others."""
+    worth = dict(enumerate(scores.astype(float)))
+    kept: list[int] = []
+    while worth and len(kept) < most:
+        best = max(worth, key=lambda i: worth[i])
+        del worth[best]
+        kept.append(best)
+        for i in worth:
+            alike = slow_oks(points[best], areas[best], points[i], areas[i])
+            worth[i] *= math.exp(-(alike**2) / threshold)
+    return kept
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 30])
+@pytest.mark.parametrize("threshold", [0.3, 0.9])
+def test_soft_nms_against_a_loop(count: int, threshold: float) -> None:
+    points, areas = people(count, 4)
+    scores = np.random.default_rng(5).random(count).astype(np.float32)
+    kept = soft_oks_nms(points, scores, areas, SIGMAS, threshold=threshold)
+    want = slow_soft_nms(points, scores, areas, threshold=threshold, most=20)
+    assert kept.tolist() == want
+    assert kept.dtype == np.int64
+    assert len(kept) == min(count, 20)
+
+
+def test_soft_nms_only_reorders() -> None:
+    """The double of the best goes behind somebody else of a lower score, and stays."""
+    points, areas = people(2, 6)
+    three = np.stack([points[0], points[0], points[1] + 500])
+    scores = np.array([0.9, 0.8, 0.5], np.float32)
+    soft = soft_oks_nms(three, scores, areas[[0, 0, 1]], SIGMAS)
+    assert soft.tolist() == [0, 2, 1]
+    assert oks_nms(three, scores, areas[[0, 0, 1]], SIGMAS).tolist() == [0, 2]
+    assert soft_oks_nms(three, scores, areas[[0, 0, 1]], SIGMAS, most=2).tolist() == [0, 2]
+    assert scores.tolist() == pytest.approx([0.9, 0.8, 0.5])

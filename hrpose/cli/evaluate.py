@@ -1,94 +1,118 @@
-"""``hrpose evaluate``: how right a model is, by the published protocol."""
+"""``hrpose evaluate``: how right a model is, by the published protocols."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hrpose.options import Options
+from hrpose.cli.evaluation import (
+    TASKS,
+    arguments_from,
+    asking,
+    files_from,
+    options_from,
+    refuse_nonsense,
+    settings_from,
+)
+from hrpose.cli.report import printable, report
+from hrpose.errors import InputError
 
 if TYPE_CHECKING:
-    from hrpose.evaluate.run import Report
+    from hrpose.evaluate.report import AnyReport
 
-FILE = click.Path(path_type=Path)
-_DEFAULT = Options()
+NAMED = 10  # unreadable pictures that are named one by one
+COLUMN = 8  # characters, at least
 
 
 @click.command()
-@click.option("--data", type=FILE, required=True, help="COCO person_keypoints annotations.")
-@click.option(
-    "--images", type=FILE, multiple=True, required=True, help="Folder or ZIP of the pictures."
-)
-@click.option(
-    "--boxes",
-    default="gt",
-    show_default=True,
-    help="gt (ground-truth boxes), detector (the one of --detector), or a COCO detections file.",
-)
-@click.option("--pose", default=_DEFAULT.pose, show_default=True, help="Pose model.")
-@click.option("--detector", default=_DEFAULT.detector, show_default=True, help="Detector.")
-@click.option("--weights", type=FILE, default=None, help="Evaluate this file as the pose model.")
-@click.option("--detector-weights", type=FILE, default=None, help="The same for the detector.")
-@click.option("--flip-test/--no-flip-test", default=True, show_default=True, help="Mirror test.")
-@click.option("--refine", type=click.Choice(["none", "quarter", "dark"]), default=None)
-@click.option(
-    "--threshold",
-    type=float,
-    default=0.05,
-    show_default=True,
-    help="Least detector score; AP wants the unsure boxes too.",
-)
-@click.option("--device", default=_DEFAULT.device, show_default=True)
-@click.option("--json", "json_path", type=FILE, default=None, help="Numbers and settings as JSON.")
-@click.option("--force", is_flag=True, help="Overwrite --json.")
-def evaluate(
-    data: Path, images: tuple[Path, ...], boxes: str, json_path: Path | None, force: bool,
-    weights: Path | None, detector_weights: Path | None, **options: Any,
-) -> None:  # fmt: skip
-    """Measures keypoint AP, and with --boxes detector also person box AP and recall."""
-    from hrpose.evaluate.run import evaluate_keypoints
+@asking
+def evaluate(task: str, data: Path, images: tuple[Path, ...], force: bool, **asked: Any) -> int:
+    """Measure a model on labelled data, by default as the published numbers on COCO were made.
+
+    Pictures that cannot be read are named, and the exit code is 3; their people count as missed,
+    faces and classified pictures are left out.
+    """
+    from hrpose.device import choose_device
+    from hrpose.evaluate.report import Request, write_report
+
+    given = {name: value for name, value in asked.items() if value is not None}
+    refuse_nonsense(task, data, images, given)
+    options, files = options_from(task, given), files_from(task, data, given)
+    _check_outputs(given, files, force=force)
+    device = None if "results" in given else choose_device(options.device)
+    settings = settings_from(task, given, options)
+    request = Request(task, settings, files, images, device, datetime.now(UTC))
+    arguments = arguments_from(task, given)
+    if "results" in given:
+        found = _function("hrpose.evaluate.run:evaluate_results")(data, images=images, **arguments)
+    else:
+        found = _function(TASKS[task].function)(data, images, options, **arguments)
+    _print(found, digits=TASKS[task].digits)
+    _write_results(found, task, given, force=force)
+    if "json" in given:
+        write_report(given["json"], found, request, force=force)
+    return _tell_unreadable(found)
+
+
+def _function(address: str) -> Any:
+    module, _, name = address.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _check_outputs(given: Mapping[str, Any], files: Mapping[str, Path], *, force: bool) -> None:
     from hrpose.media.output import check_output
 
-    if json_path is not None:
-        check_output(json_path, force=force, inputs=(data,))
-    report = evaluate_keypoints(
-        data,
-        images,
-        Options(**options),
-        boxes=boxes,
-        weights=weights,
-        detector_weights=detector_weights,
-    )
-    _print(report)
-    if json_path is not None:
-        _save(
-            report, json_path, force=force, settings={"boxes": boxes, "data": data.name, **options}
+    for name in ("json", "predictions"):
+        if name in given:
+            check_output(given[name], force=force, inputs=tuple(files.values()))
+    if "report" in given:
+        from hrpose.evaluate.breakdown import check_folder
+
+        check_folder(given["report"], force=force)
+
+
+def _write_results(found: Any, task: str, given: Mapping[str, Any], *, force: bool) -> None:
+    if "predictions" in given and task == "keypoints":  # those of faces are written already
+        from hrpose.evaluate.results import scored_people, write_results
+
+        write_results(
+            given["predictions"], scored_people(found.results, found.truth.ids), force=force
+        )
+    if "report" in given:
+        from hrpose.evaluate.breakdown import write_breakdown
+
+        write_breakdown(
+            found.truth,
+            found.results,
+            given["report"],
+            force=force,
+            pictures=found.counted,
+            about=" and ".join(model.name for model in found.models),
         )
 
 
-def _print(report: Report) -> None:
-    for model in report.models:
-        click.echo(f"{model.task}: {model.name} {model.sha256[:8]}".rstrip())
-    click.echo(f"{report.pictures} pictures, {report.people} people, {report.seconds:.1f} s")
-    for title, numbers in (
-        ("keypoints", report.keypoints),
-        ("keypoints, fully labelled pictures", report.keypoints_complete),
-        ("person boxes, fully labelled pictures", report.boxes),
-    ):
-        if numbers:
-            click.echo(title)
-            click.echo("  " + "  ".join(f"{name:>8}" for name in numbers))
-            click.echo("  " + "  ".join(f"{value:8.1f}" for value in numbers.values()))
+def _print(found: AnyReport, *, digits: int) -> None:
+    for model in found.models:
+        click.echo(printable(f"{model.task}: {model.name} {model.sha256[:8]}".rstrip()))
+    click.echo(f"{found.pictures} pictures, {found.people} people, {found.seconds:.1f} s")
+    for title, numbers in found.tables():
+        widths = [max(COLUMN, len(name)) for name in numbers]
+        click.echo(title)
+        for row in (numbers, [f"{value:.{digits}f}" for value in numbers.values()]):
+            cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+            click.echo("  " + "  ".join(cells))
 
 
-def _save(report: Report, path: Path, *, force: bool, settings: dict[str, Any]) -> None:
-    import json
-    from dataclasses import asdict
-
-    from hrpose.media.output import atomic_output
-
-    document = {**asdict(report), "settings": settings}
-    with atomic_output(path, force=force) as part:
-        part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+def _tell_unreadable(found: AnyReport) -> int:
+    for one in found.unreadable[:NAMED]:
+        report("error", one.error.message)
+    if found.unreadable:
+        hints = "; ".join(sorted({one.error.hint for one in found.unreadable[:NAMED]}))
+        total = f"{len(found.unreadable)} of {found.pictures} pictures could not be read"
+        report("hint", f"{total}; {hints}")
+    return InputError.exit_code if found.unreadable else 0

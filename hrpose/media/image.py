@@ -65,26 +65,29 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Frame:
     return _read(lambda: file.open("rb"), os.fspath(path), max_pixels)
 
 
-def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Frame:
+def decode_image(
+    data: bytes, name: str, *, max_pixels: int = MAX_PIXELS, upright: bool = True
+) -> Frame:
     """Decodes a picture in memory, such as a member of a ZIP; otherwise as :func:`read_image`.
 
     Args:
         data: The file's bytes.
         name: What to call it in messages and in ``Frame.source``.
         max_pixels: As in :func:`read_image`.
+        upright: Whether EXIF orientation is applied; labels of COCO are for pixels as stored.
 
     Raises:
         BadImage: No picture of a known format, too large, damaged or cut short.
     """
-    return _read(lambda: io.BytesIO(data), name, max_pixels)
+    return _read(lambda: io.BytesIO(data), name, max_pixels, upright)
 
 
-def _read(opener: Opener, name: str, max_pixels: int) -> Frame:
+def _read(opener: Opener, name: str, max_pixels: int, upright: bool = True) -> Frame:
     try:
         with warnings.catch_warnings():
             # "Corrupt EXIF data" and the like: the pixels count, and they raise when damaged.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            pixels = _decode(opener, name, max_pixels)
+            pixels = _decode(opener, name, max_pixels, upright)
     except HrposeError:
         raise
     except Exception as error:  # Pillow raises six kinds for damage, SyntaxError among them
@@ -138,18 +141,18 @@ def _own_pixel_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _decode(opener: Opener, file: str, max_pixels: int) -> NDArray[np.uint8]:
-    """Returns (H, W, 3) RGB, upright, writable."""
+def _decode(opener: Opener, file: str, max_pixels: int, upright: bool) -> NDArray[np.uint8]:
+    """Returns (H, W, 3) RGB, writable."""
     with _opened(opener, file, max_pixels) as image:
         if image.format == "PNG":
             image.verify()  # loading skips the checksums of the pixel data; verify ends the image
     with _opened(opener, file, max_pixels) as image:
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in _DEEP_MODES:
-            grey = _eight_bits(upright, _sample_bits(image), inverted=_white_is_zero(image))
+        turned = ImageOps.exif_transpose(image) if upright else image
+        if turned.mode in _DEEP_MODES:
+            grey = _eight_bits(turned, _sample_bits(image), inverted=_white_is_zero(image))
             return np.repeat(grey[:, :, None], 3, axis=2)
-        return np.array(_flat_rgb(upright))
+        return np.array(_flat_rgb(turned))
 
 
 def _flat_rgb(image: Image.Image) -> Image.Image:

@@ -25,12 +25,15 @@ class Pictures:
     Args:
         roots: Folders (holding pictures, or the ZIP shards the labels name) and ZIP files.
         cache_bytes: Decoded pixels kept in memory; when full, later pictures are read anew.
+        upright: Whether EXIF orientation is applied.
 
     Raises:
         InputError: A root does not exist or is no ZIP.
     """
 
-    def __init__(self, roots: Sequence[Path], *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, roots: Sequence[Path], *, cache_bytes: int = CACHE_BYTES, upright: bool = True
+    ) -> None:
         missing = next((root for root in roots if not root.exists()), None)
         if missing is not None or not roots:
             raise InputError(f"{missing or 'no picture folder'}: not found", hint="check --images")
@@ -41,12 +44,12 @@ class Pictures:
             if not root.is_dir():
                 self._open(root.name, root)
         self._cache: dict[tuple[str, str], Tensor] = {}
-        self._room = cache_bytes
+        self._room, self._upright = cache_bytes, upright
         self._shelf = _Shelf()
         self._lock = threading.Lock()
 
     def read(self, name: str, *, shard: str = "") -> Tensor:
-        """Reads one picture, upright.
+        """Reads one picture.
 
         Args:
             name: File name, relative to a root or within a ZIP.
@@ -61,7 +64,7 @@ class Pictures:
         key = (shard, name)
         if key in self._cache:
             return self._cache[key]
-        image = decode_image(self._bytes(name, shard), name).image
+        image = decode_image(self._bytes(name, shard), name, upright=self._upright).image
         with self._lock:
             if image.numel() <= self._room and key not in self._cache:
                 self._room -= image.numel()

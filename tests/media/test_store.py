@@ -90,9 +90,9 @@ def test_memory_holds_what_fits_and_no_more(folder: Path, monkeypatch: pytest.Mo
     decoded: list[str] = []
     decode = store.decode_image
 
-    def counted(data: bytes, name: str) -> object:
+    def counted(data: bytes, name: str, **options: bool) -> object:
         decoded.append(name)
-        return decode(data, name)
+        return decode(data, name, **options)
 
     monkeypatch.setattr(store, "decode_image", counted)
     one = 3 * 10 * 20
