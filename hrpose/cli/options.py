@@ -55,7 +55,10 @@ def _option(holder: type[Any], name: str, *declarations: str, **attributes: Any)
 
 
 _CHAIN = (
-    _option(Options, "pose", "--pose", metavar="NAME", help="Pose model, see `hrpose models`."),
+    _option(
+        Options, "pose", "--pose", metavar="NAME",
+        help="Pose model, see `hrpose models`, or a file that `hrpose train` wrote.",
+    ),
     _option(
         Options, "detector", "--detector", metavar="NAME",
         help="Detector, or none: the whole picture is one person.",

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from hrpose.train.settings import PoseAugmentation, Settings
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-FOLDER = click.Path(path_type=Path)
+from hrpose.cli.plot import plot
+from hrpose.cli.report import report
+from hrpose.cli.training import augmentation_from, loss_from, posing, settings_from, shared
+from hrpose.train.recipes import RECIPES
 
 
 @click.group()
@@ -21,90 +17,44 @@ def train() -> None:
     """Trains a pose network or a person detector."""
 
 
-def _shared(command: Command) -> Command:
-    """Options of both trainers; the defaults are those of ``Settings``."""
-    helps = {
-        "steps": "Optimiser steps in all.",
-        "batch_size": "Samples per step.",
-        "lr": "Peak learning rate.",
-        "warmup": "Steps of warm-up.",
-        "schedule": "cosine or step.",
-        "weight_decay": "Decoupled weight decay.",
-        "ema": "Decay of the weight average.",
-        "clip": "Greatest norm of the gradient.",
-        "seed": "Fixes order and augmentation.",
-        "dtype": "float32 or bfloat16 (autocast).",
-        "checkpoint_minutes": "Time between checkpoints.",
-        "log_steps": "Steps between rows of log.csv.",
-    }
-    options = [
-        click.option("--data", type=FOLDER, required=True, help="COCO keypoint annotations."),
-        click.option(
-            "--images", type=FOLDER, multiple=True, required=True,
-            help="Folder of the pictures or of their ZIP shards, or a ZIP; may be repeated.",
-        ),
-        click.option(
-            "--mix", type=(str, float), multiple=True, metavar="SOURCE TIMES",
-            help="How often pictures of a source come in an epoch; may be repeated.",
-        ),
-        click.option("--out", type=FOLDER, required=True, help="Folder of checkpoint, log, model."),
-        click.option("--init", default=None, help="Start from this weights file or model name."),
-        click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
-        click.option("--threads", type=int, default=None, help="CPU threads of the network."),
-        *(
-            click.option(
-                f"--{field.name.replace('_', '-')}", type=type(field.default),
-                default=field.default, show_default=True, help=helps[field.name],
-            )
-            for field in fields(Settings)
-        ),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-_AUGMENTATION = {
-    "scale": "Deviation of the relative size of a crop.",
-    "rotation": "Deviation of the rotation in degrees.",
-    "rotation_share": "Share of crops that are rotated.",
-    "flip": "Share that is mirrored.",
-    "half_body": "Share cropped around the upper or lower half.",
-    "shift": "Greatest shift as a share of the crop.",
-}
-
-
-def _augmenting(command: Command) -> Command:
-    """Options of the crops' variation; the defaults are those of ``PoseAugmentation``."""
-    default = PoseAugmentation()
-    for name, text in reversed(_AUGMENTATION.items()):
-        option = click.option(
-            f"--{name.replace('_', '-')}",
-            default=getattr(default, name),
-            show_default=True,
-            help=text,
-        )
-        command = option(command)
-    return command
+train.add_command(plot)
 
 
 @train.command()
-@_shared
-@click.option("--model", default=None, help="Row of `hrpose models` to train; default: embedded.")
-@click.option("--size", type=(int, int), help="Input width and height; default: the row's.")
-@_augmenting
-def pose(model: str | None, size: tuple[int, int] | None, **options: Any) -> None:
-    """Trains a pose network on people with keypoints."""
-    from hrpose.train.run import Request, train_pose
+@shared
+@posing
+def pose(
+    recipe: str | None, model: str | None, size: tuple[int, int] | None, **options: Any
+) -> None:
+    """Trains a pose network on people with keypoints.
 
-    varied = PoseAugmentation(**{name: options.pop(name) for name in _AUGMENTATION})
-    request = _request(Request, options)
-    _report(train_pose(request, model=model, size=size, augmentation=varied))
+    --init of a model with other keypoints keeps its trunk and replaces its head; this is how a
+    model for keypoints of your own is made from a few dozen pictures. `hrpose image --pose
+    OUT/model.safetensors` uses the result.
+    """
+    from hrpose.train.run import PoseChoice, Request, train_pose
+    from hrpose.zoo.specs import DEFAULT_POSE
+
+    followed = RECIPES[recipe] if recipe else None
+    if followed is not None:
+        model, size = model or followed.model, size or followed.size
+        options["init"] = options["init"] or followed.init
+        options["ignore_exif"] = True  # as the published code reads pictures
+    choice = PoseChoice(
+        model=model or DEFAULT_POSE,
+        size=size,
+        skeleton=options.pop("skeleton"),
+        teacher=options.pop("teacher"),
+        loss=loss_from(options),
+        augmentation=augmentation_from(options, followed),
+    )
+    settings = settings_from(options, followed)
+    request = _request(Request, options, settings=settings, recipe=recipe or "")
+    _report(train_pose(request, choice))
 
 
 @train.command()
-@_shared
+@shared
 @click.option(
     "--canvas", type=(int, int), default=(320, 320), show_default=True, help="Size of the mosaics."
 )
@@ -112,21 +62,21 @@ def detector(canvas: tuple[int, int], **options: Any) -> None:
     """Trains the Faster R-CNN person detector on boxes; --init takes a pose model for its trunk."""
     from hrpose.train.run import Request, train_detector
 
-    _report(train_detector(_request(Request, options), canvas=canvas))
+    request = _request(Request, options, settings=settings_from(options))
+    _report(train_detector(request, canvas=canvas))
 
 
-def _request(kind: Callable[..., Any], options: dict[str, Any]) -> Any:
-    names = [field.name for field in fields(Settings)]
-    try:
-        settings = Settings(**{name: options.pop(name) for name in names})
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    return kind(settings=settings, **options)
+def _request(kind: Any, options: dict[str, Any], **more: Any) -> Any:
+    if options["init"] == "none":
+        options["init"] = None
+    return kind(tell=lambda text: report("note", text), **options, **more)
 
 
 def _report(result: Any) -> None:
     if result.finished:
-        click.echo(f"{result.model}: {result.step} steps")
-    else:
+        if result.first:
+            click.echo(f"{result.model}: {result.step} steps")
+        return
+    if result.first:
         click.echo(f"stopped after {result.step} steps; go on with --resume", err=True)
-        raise SystemExit(130)
+    raise SystemExit(130)

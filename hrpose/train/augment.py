@@ -1,12 +1,20 @@
-"""Changes of colour and occlusion, on batches of crops; geometry varies in the tasks' affines."""
+"""Changes of colour and occlusion, on batches of crops; geometry varies in the tasks' affines.
+
+Whatever hides a keypoint leaves its label and weight: COCO labels a hidden joint where it must be
+(visibility 1) and its evaluation counts it, so that to place it by the rest of the body is part of
+the task.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hrpose.train.settings import Colour
+from hrpose.types import Size
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -49,4 +57,101 @@ def _erase(pixels: Tensor, share: float, random: np.random.Generator) -> Tensor:
         h, w = (random.random(2) * (height // 3, width // 3)).astype(int) + 1
         y, x = (random.random(2) * (height - h, width - w)).astype(int)
         pixels[i, :, y : y + h, x : x + w] = pixels.new_tensor(random.uniform(0, 255, (3, 1, 1)))
+    return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A person of the batch who is pasted into the crop of another.
+
+    Attributes:
+        crop: Index of the crop that is covered.
+        donor: Index of the crop that is shown.
+        scale: Pixels of the crop per pixel of the donor's crop.
+        centre: Where the donor's middle goes, x and y in pixels of the crop.
+        reach: Half width and half height of what is covered.
+    """
+
+    crop: int
+    donor: int
+    scale: float
+    centre: tuple[float, float]
+    reach: tuple[float, float]
+
+    def crop_from_donor(self, size: Size) -> Tensor:
+        """(2, 3) float64 map from the donor's crop to this crop, both of that size."""
+        x, y = (c - self.scale * side / 2 for c, side in zip(self.centre, size, strict=True))
+        return torch.tensor([[self.scale, 0.0, x], [0.0, self.scale, y]], dtype=torch.float64)
+
+    def opacity(self, xy: Tensor) -> Tensor:
+        """(...) 0 to 1 at points (..., 2) of the crop: an oblong with round corners, soft edge.
+
+        A straight edge would be the same sign of a paste in every crop.
+        """
+        inside = (xy - xy.new_tensor(self.centre)) / xy.new_tensor(self.reach)
+        return (4 * (1 - (inside**4).sum(-1))).clamp(0, 1)
+
+
+def draw_patches(
+    xy_crop: Tensor, labelled: Tensor, size: Size, share: float, random: np.random.Generator
+) -> list[Patch]:
+    """Decides who is pasted where.
+
+    One to three people a crop, smaller than the crop's own person as a rule, anywhere but in its
+    middle, and they hide no more than half of the labelled keypoints: it must stay clear who is
+    meant.
+
+    Args:
+        xy_crop: (B, K, 2) keypoints in crop pixels.
+        labelled: (B, K) bool.
+        size: Of the crops.
+        share: Of the crops that get others pasted.
+        random: Source of all choices.
+
+    Returns:
+        Patches in the order in which they cover each other; none for a batch of one.
+    """
+    batch, patches = len(xy_crop), []
+    if batch < 2:
+        return []
+    sides = np.array(size, float)
+    middle = torch.tensor([[size.width / 2, size.height / 2]])
+    for i in np.flatnonzero(random.random(batch) < share):
+        hidden = torch.zeros_like(labelled[i])
+        for _ in range(random.integers(1, 4)):
+            scale = random.uniform(0.35, 0.9)
+            # padding leaves a person the inner 80 % of a crop
+            reach = sides * scale * 0.4 * random.uniform(0.5, 1, 2)
+            patch = Patch(
+                crop=int(i),
+                donor=int((i + random.integers(1, batch)) % batch),
+                scale=scale,
+                centre=tuple(sides * random.random(2)),
+                reach=tuple(reach),
+            )
+            covers = patch.opacity(torch.cat([middle, xy_crop[i]])) > 0.5
+            covered = hidden | covers[1:] & labelled[i]
+            if not covers[0] and covered.sum() * 2 <= labelled[i].sum():
+                hidden = covered
+                patches.append(patch)
+    return patches
+
+
+def paste(pixels: Tensor, patches: list[Patch], shown: Tensor) -> Tensor:
+    """Covers parts of crops.
+
+    Args:
+        pixels: (B, 3, h, w), changed in place.
+        patches: P of them.
+        shown: (P, 3, h, w) what each patch shows, in the place where it shows it.
+
+    Returns:
+        ``pixels``.
+    """
+    height, width = pixels.shape[2:]
+    x = torch.arange(width, device=pixels.device, dtype=torch.float32)
+    y = torch.arange(height, device=pixels.device, dtype=torch.float32)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+    for patch, other in zip(patches, shown, strict=True):
+        pixels[patch.crop].lerp_(other, patch.opacity(grid))
     return pixels

@@ -20,6 +20,7 @@ from hrpose.crop import resample
 from hrpose.errors import InputError
 from hrpose.media.store import Pictures
 from hrpose.models.detection import IGNORE, PERSON
+from hrpose.train import distributed
 from hrpose.train.augment import colour
 from hrpose.train.settings import DetectionAugmentation
 from hrpose.train.shards import Labels, read_pixels, shuffled
@@ -98,11 +99,12 @@ class DetectionTask:
 
         An epoch shows every picture as one of the canvas's tiles; the others are drawn.
         """
+        rank = distributed.rank()
         for number, chosen in shuffled(
             len(self._shown), batch_size=self._batch, seed=self._seed, first=first
         ):
-            random = np.random.default_rng((self._seed, number))
-            canvases = [self._mosaic(self._shown[i], random) for i in chosen]
+            random = np.random.default_rng((self._seed, number, rank.number))
+            canvases = [self._mosaic(self._shown[i], random) for i in rank.share(chosen)]
             yield DetectionBatch(
                 pixels=torch.stack([pixels for pixels, _, _ in canvases]) / 255,
                 boxes=[boxes.to(self._device) for _, boxes, _ in canvases],

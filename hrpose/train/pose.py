@@ -1,4 +1,4 @@
-"""Training a pose network: augmented crops, Gaussian targets, weighted MSE.
+"""Training a pose network: augmented crops and Gaussian targets.
 
 The augmentation is one affine per person through ``crop.resample``, the path of inference, so
 that labels follow the pixels by construction.
@@ -18,7 +18,9 @@ from hrpose.crop import CropSpec, normalise, resample
 from hrpose.errors import InputError
 from hrpose.media.store import Pictures
 from hrpose.skeleton import Skeleton
-from hrpose.train.augment import colour
+from hrpose.train import distributed
+from hrpose.train.augment import colour, draw_patches, paste
+from hrpose.train.losses import PoseLoss
 from hrpose.train.settings import PoseAugmentation
 from hrpose.train.shards import Labels, read_pixels, shuffled
 from hrpose.types import Codec, Size
@@ -44,6 +46,7 @@ class PoseTask:
         codec: Its heatmap convention.
         skeleton: Its keypoints.
         augmentation: How to vary the crops.
+        loss: Compares heatmaps with targets.
         batch_size: People per batch.
         seed: Fixes order and augmentation.
         device: Where crops are made.
@@ -59,6 +62,7 @@ class PoseTask:
         codec: Codec,
         skeleton: Skeleton,
         augmentation: PoseAugmentation | None = None,
+        loss: PoseLoss | None = None,
         batch_size: int = 32,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -67,6 +71,7 @@ class PoseTask:
         self._pictures = pictures
         self._crop, self._codec, self._skeleton = crop, codec, skeleton
         self._augmentation = augmentation or PoseAugmentation()
+        self._loss = loss or PoseLoss()
         self._batch, self._seed, self._device = batch_size, seed, device
         self._people = [
             (picture, person)
@@ -82,12 +87,14 @@ class PoseTask:
 
     def batches(self, first: int = 0) -> Iterator[PoseBatch]:
         """Endless batches from position ``first`` on."""
+        rank = distributed.rank()
         for number, chosen in shuffled(
             len(self._people), batch_size=self._batch, seed=self._seed, first=first
         ):
-            yield self._make([self._people[i] for i in chosen], (self._seed, number))
+            people = [self._people[i] for i in rank.share(chosen)]
+            yield self._make(people, (self._seed, number, rank.number))
 
-    def _make(self, people: list[tuple[Labels, int]], seed: tuple[int, int]) -> PoseBatch:
+    def _make(self, people: list[tuple[Labels, int]], seed: tuple[int, int, int]) -> PoseBatch:
         random = np.random.default_rng(seed)
         images = [read_pixels(self._pictures, picture) for picture, _ in people]
         boxes = torch.stack([picture.boxes[i] for picture, i in people])
@@ -96,20 +103,13 @@ class PoseTask:
         crop_from_image, flipped = _random_transforms(
             boxes, xy_image, weights, self._crop, self._skeleton, self._augmentation, random
         )
-        pixels = resample(
-            images,
-            torch.arange(len(images)),
-            geometry.invert(crop_from_image),
-            self._crop.size,
-            device=self._device,
-        )
-        pixels = colour(pixels, self._augmentation.colour, random)
         xy_crop = geometry.apply(crop_from_image, xy_image.double()).float()
         mirror = list(self._skeleton.mirror)
         xy_crop = torch.where(flipped[:, None, None], xy_crop[:, mirror], xy_crop)
         weights = torch.where(flipped[:, None], weights[:, mirror], weights)
         size = self._crop.size
         inside = (xy_crop >= 0) & (xy_crop < torch.tensor([size.width, size.height]))
+        pixels = self._pixels(images, crop_from_image, xy_crop, weights > 0, random)
         cells = Size(size.width // self._codec.stride, size.height // self._codec.stride)
         targets, weights = heatmap.encode(
             xy_crop.to(self._device),
@@ -119,11 +119,33 @@ class PoseTask:
         )
         return PoseBatch(normalise(pixels, self._crop), targets, weights)
 
+    def _pixels(
+        self,
+        images: list[Tensor],
+        crop_from_image: Tensor,
+        xy_crop: Tensor,
+        labelled: Tensor,
+        random: np.random.Generator,
+    ) -> Tensor:
+        """(B, 3, h, w) crops, 0 to 255, with other people pasted and colours varied."""
+        size, how = self._crop.size, self._augmentation
+        image_from_crop = geometry.invert(crop_from_image)
+        pixels = resample(
+            images, torch.arange(len(images)), image_from_crop, size, device=self._device
+        )
+        patches = draw_patches(xy_crop, labelled, size, how.paste, random) if how.paste else []
+        if patches:
+            donors = torch.tensor([patch.donor for patch in patches])
+            maps = torch.stack([patch.crop_from_donor(size) for patch in patches])
+            maps = geometry.invert(geometry.compose(maps, crop_from_image[donors]))
+            shown = resample(images, donors, maps, size, device=self._device)
+            pixels = paste(pixels, patches, shown)
+        return colour(pixels, how.colour, random)
+
     def loss(self, network: nn.Module, batch: PoseBatch) -> tuple[Tensor, dict[str, float]]:
-        """Half the weighted mean squared error per cell of a labelled keypoint, and the PCK."""
+        """A thousand times the loss, and the PCK."""
         predicted = network(batch.pixels).float()
-        error = ((predicted - batch.targets) ** 2).mean(dim=(2, 3)) * batch.weights
-        loss = error.sum() / batch.weights.sum().clamp_min(1) / 2
+        loss = self._loss(predicted, batch.targets, batch.weights, batch.pixels)
         # the mean square of a target is about 0.01; at scale 1 clipping and logs are readable
         return loss * 1000, {"pck": _pck(predicted.detach(), batch)}
 
@@ -150,9 +172,9 @@ def _random_transforms(
     batch = len(boxes)
     boxes = _half_bodies(boxes, xy_image, weights, skeleton, how, random)
     centers, sizes = geometry.padded_region(boxes, crop.aspect, padding=crop.padding)
-    size = np.clip(random.standard_normal(batch), -1, 1) * how.scale + 1
+    size = _deviations(batch, 1, how, random) * how.scale + 1
     turned = random.random(batch) < how.rotation_share
-    angle = np.clip(random.standard_normal(batch), -2, 2) * how.rotation * turned
+    angle = _deviations(batch, 2, how, random) * how.rotation * turned
     shift = torch.from_numpy(random.uniform(-how.shift, how.shift, (batch, 2)))
     crop_from_image = geometry.crop_from_image(
         centers + shift * sizes,
@@ -165,6 +187,15 @@ def _random_transforms(
         geometry.mirror(crop.size.width, like=crop_from_image), crop_from_image
     )
     return torch.where(flipped[:, None, None], mirrored, crop_from_image), flipped
+
+
+def _deviations(
+    count: int, limit: float, how: PoseAugmentation, random: np.random.Generator
+) -> np.ndarray:
+    """Normal with deviation 1 and clipped at the limit, or even between -1 and 1."""
+    if how.even:
+        return random.uniform(-1, 1, count)
+    return np.clip(random.standard_normal(count), -limit, limit)
 
 
 def _half_bodies(

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from hrpose.crop import CropSpec
 from hrpose.device import choose_device
-from hrpose.errors import OutputError, UsageError, WeightsError
+from hrpose.errors import OutputError, UsageError
 from hrpose.media.store import Pictures
 from hrpose.models.detection import DetectorConfig, load_trunk, person_detector
-from hrpose.models.networks import PoseNet, initialise
+from hrpose.models.hrnet import HRNetConfig
+from hrpose.models.networks import NETWORKS, initialise
 from hrpose.skeleton import COCO17, Skeleton
+from hrpose.train import distributed
 from hrpose.train.detection import DetectionTask
 from hrpose.train.export import export
 from hrpose.train.loop import Task, train
+from hrpose.train.losses import PoseLoss, Teacher
+from hrpose.train.mpii import is_mpii
 from hrpose.train.pose import PoseTask
-from hrpose.train.settings import PoseAugmentation, Settings
-from hrpose.train.shards import Labels, mixed, read_labels
-from hrpose.types import Size
-from hrpose.zoo.checkpoint import read_checkpoint
-from hrpose.zoo.convert import rename, unwrap
-from hrpose.zoo.files import locate
-from hrpose.zoo.specs import DEFAULT_DETECTOR, DEFAULT_POSE, find_spec
+from hrpose.train.settings import Loss, PoseAugmentation, Settings
+from hrpose.train.shards import Labels, mixed
+from hrpose.train.sources import Source, labels_of, read_skeleton, read_sources, skeleton_of
+from hrpose.train.start import read_start, start, start_pose
+from hrpose.types import Codec, Size
+from hrpose.zoo.load import load
+from hrpose.zoo.own import description
+from hrpose.zoo.specs import DEFAULT_DETECTOR, DEFAULT_POSE, ModelSpec, find_spec
+
+
+def _quiet(_: str) -> None:
+    """Says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ class Request:
     """What both trainers are asked for.
 
     Attributes:
-        data: COCO annotations.
+        data: Files of labels: COCO, or MPII as the HRNet repository has it.
         images: Folders and ZIP files of the pictures.
         out: Folder of ``checkpoint.pt``, ``log.csv`` and ``model.safetensors``.
         mix: By source of pictures, how often these come in an epoch, see ``shards.mixed``.
@@ -42,9 +52,12 @@ class Request:
         device: As in ``choose_device``.
         threads: CPU threads of the network; None leaves PyTorch's choice.
         settings: The loop's settings.
+        ignore_exif: Whether pictures are taken as they are stored; labels of COCO are for that.
+        recipe: Name of the recipe that was followed, if one was; written to the model.
+        tell: Called with what a person should know before the first step, a line each.
     """
 
-    data: Path
+    data: tuple[Path, ...]
     images: tuple[Path, ...]
     mix: tuple[tuple[str, float], ...]
     out: Path
@@ -53,64 +66,148 @@ class Request:
     device: str
     threads: int | None
     settings: Settings
+    ignore_exif: bool = False
+    recipe: str = ""
+    tell: Callable[[str], None] = _quiet
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a run ended: the exported file and the step, and whether all steps were done."""
+    """How a run ended.
+
+    Attributes:
+        model: The exported file.
+        step: The last step.
+        finished: Whether all steps were done.
+        first: Whether this process wrote the files: the only one, or the first of several.
+    """
 
     model: Path
     step: int
     finished: bool
+    first: bool = True
 
 
-def train_pose(
-    request: Request,
-    *,
-    model: str | None = None,
-    size: tuple[int, int] | None = None,
-    augmentation: PoseAugmentation = PoseAugmentation(),  # noqa: B008 - frozen
-) -> Trained:
+@dataclass(frozen=True, slots=True)
+class PoseChoice:
+    """Which pose network is trained, and on what terms.
+
+    Attributes:
+        model: Row of the zoo whose network, codec and skeleton are trained.
+        size: Width and height of the network input instead of the row's, for low-resolution
+            phases.
+        skeleton: File of a skeleton instead of the row's; None takes what the labels name.
+        teacher: Model, by name or file, whose heatmaps are soft targets.
+        loss: How heatmaps are compared.
+        augmentation: How crops vary.
+    """
+
+    model: str = DEFAULT_POSE
+    size: tuple[int, int] | None = None
+    skeleton: Path | None = None
+    teacher: str | None = None
+    loss: Loss = Loss()  # noqa: RUF009 - frozen
+    augmentation: PoseAugmentation = PoseAugmentation()  # noqa: RUF009 - frozen
+
+
+def train_pose(request: Request, choice: PoseChoice = PoseChoice()) -> Trained:
     """Trains a pose network.
 
     Args:
         request: Data, place and settings.
-        model: Row of the zoo whose network, codec and skeleton are trained; None: the embedded.
-        size: Width and height of the network input instead of the row's, for low-resolution
-            phases.
-        augmentation: How crops vary.
+        choice: What is trained.
 
     Raises:
         HrposeError: Bad data, weights, device or place.
     """
-    spec = find_spec(model or DEFAULT_POSE)
-    if spec.crop is None or spec.codec is None or spec.skeleton is None:
-        raise UsageError(f"{spec.name} is no pose model", hint="see `hrpose models`")
-    crop = spec.crop if size is None else replace(spec.crop, size=Size(*size))
-    device = choose_device(request.device)
-    network = PoseNet(spec.network, len(spec.skeleton))
-    initialise(network, seed=request.settings.seed)
-    if request.init is not None:
-        _start(network, _weights(request.init, "pose"), request.init)
+    spec, crop, codec = _row(choice)
+    device = distributed.join(choose_device(request.device))
+    sources = read_sources(request.data)
+    skeleton = _skeleton(choice, sources, spec)
+    network = _network(spec, skeleton, request)
+    teacher = None
+    if choice.teacher is not None:
+        teacher = _teacher(choice.teacher, skeleton, crop, codec, device)
     task = PoseTask(
         network,
-        _labels(request, spec.skeleton),
-        Pictures(request.images),
+        _labels(request, sources, skeleton),
+        _pictures(request),
         crop=crop,
-        codec=spec.codec,
-        skeleton=spec.skeleton,
-        augmentation=augmentation,
+        codec=codec,
+        skeleton=skeleton,
+        augmentation=choice.augmentation,
+        loss=PoseLoss(choice.loss, teacher),
         batch_size=request.settings.batch_size,
         seed=request.settings.seed,
         device=device,
     )
     about = {
         "model": spec.name,
-        "input": list(crop.size),
+        **description(crop, codec, skeleton),
         "people": len(task),
-        "augmentation": asdict(augmentation),
+        "recipe": request.recipe,
+        "loss": {**asdict(choice.loss), "teacher": Path(choice.teacher or "").name},
+        "augmentation": asdict(choice.augmentation),
     }
-    return _run(task, request, device, about)
+    return _run(task, _resolved(request, len(task)), device, about)
+
+
+def _row(choice: PoseChoice) -> tuple[ModelSpec, CropSpec, Codec]:
+    spec = find_spec(choice.model)
+    if spec.crop is None or spec.codec is None or spec.skeleton is None:
+        raise UsageError(f"{spec.name} is no pose model", hint="see `hrpose models`")
+    if choice.size is None:
+        return spec, spec.crop, spec.codec
+    if min(choice.size) < 32 or any(side % 32 for side in choice.size):
+        raise UsageError(
+            f"the size {choice.size[0]}x{choice.size[1]} does not suit the network",
+            hint="width and height are multiples of 32",
+        )
+    return spec, replace(spec.crop, size=Size(*choice.size)), spec.codec
+
+
+def _skeleton(choice: PoseChoice, sources: list[Source], spec: ModelSpec) -> Skeleton:
+    if choice.skeleton is not None:
+        return read_skeleton(choice.skeleton)
+    assert spec.skeleton is not None
+    return skeleton_of(sources, spec.skeleton)
+
+
+def _network(spec: ModelSpec, skeleton: Skeleton, request: Request) -> nn.Module:
+    """With random weights, or those to start from."""
+    assert isinstance(spec.network, HRNetConfig)
+    network = NETWORKS[spec.task](spec.network, len(skeleton))
+    initialise(network, seed=request.settings.seed)
+    if spec.skeleton is None or skeleton.keypoints != spec.skeleton.keypoints:
+        pairs = sum(i < k for i, k in enumerate(skeleton.mirror))
+        text = f"{len(skeleton)} keypoints, {pairs} pairs of left and right"
+        _tell(request, f"skeleton {skeleton.name}: {text}")
+    if request.init is not None:
+        replaced = start_pose(network, read_start(request.init), skeleton)
+        if replaced:
+            _tell(request, replaced)
+    return network
+
+
+def _tell(request: Request, text: str) -> None:
+    if distributed.rank().number == 0:
+        request.tell(text)
+
+
+def _teacher(
+    name: str, skeleton: Skeleton, crop: CropSpec, codec: Codec, device: torch.device
+) -> Teacher:
+    loaded = load(name)
+    spec = loaded.spec
+    if spec.crop is None or spec.codec is None or spec.skeleton is None:
+        raise UsageError(f"{name} is no pose model", hint="--teacher takes one of `hrpose models`")
+    if spec.skeleton.keypoints != skeleton.keypoints:
+        raise UsageError(
+            f"the teacher {name} finds {spec.skeleton.name}, not {skeleton.name}",
+            hint="use a teacher of the same keypoints",
+        )
+    network = loaded.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Teacher(network, theirs=spec.crop, their_codec=spec.codec, ours=crop, our_codec=codec)
 
 
 def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
@@ -124,51 +221,44 @@ def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
     Raises:
         HrposeError: Bad data, weights, device or place.
     """
-    device = choose_device(request.device)
+    device = distributed.join(choose_device(request.device))
+    sources = read_sources(request.data)
+    if unsized := next((s for s in sources if is_mpii(s.document)), None):
+        raise UsageError(
+            f"{unsized.path}: MPII has no boxes, and not everybody is labelled",
+            hint="train the detector on COCO annotations",
+        )
     network = person_detector(DetectorConfig())
     if request.init is not None:
-        weights = _weights(request.init, "detect")
-        if "final_layer.weight" in weights:
-            load_trunk(network, weights)
+        begin = read_start(request.init)
+        if "final_layer.weight" in begin.weights:
+            load_trunk(network, begin.weights)
         else:
-            _start(network, weights, request.init)
+            start(network, begin)
     task = DetectionTask(
         network,
-        _labels(request, COCO17),
-        Pictures(request.images),
+        _labels(request, sources, skeleton_of(sources, COCO17)),
+        _pictures(request),
         canvas=Size(*canvas),
         batch_size=request.settings.batch_size,
         seed=request.settings.seed,
         device=device,
     )
-    return _run(task, request, device, {"model": DEFAULT_DETECTOR, "canvas": list(canvas)})
+    about = {"model": DEFAULT_DETECTOR, "canvas": list(canvas)}
+    return _run(task, _resolved(request, len(task)), device, about)
 
 
-def _labels(request: Request, skeleton: Skeleton) -> list[Labels]:
-    labels = read_labels(request.data, skeleton)
+def _labels(request: Request, sources: list[Source], skeleton: Skeleton) -> list[Labels]:
+    labels = labels_of(sources, skeleton)
     return mixed(labels, dict(request.mix), seed=request.settings.seed)
 
 
-def _weights(init: str, task: str) -> dict[str, Tensor]:
-    """Weights of a file, of one of our checkpoints (their average), or of a model by name."""
-    path = Path(init)
-    loaded = read_checkpoint(path if path.exists() else locate(find_spec(init)))
-    if isinstance(loaded, Mapping) and "average" in loaded:
-        loaded = loaded["average"]
-    return rename(unwrap(loaded), task)
+def _pictures(request: Request) -> Pictures:
+    return Pictures(request.images, upright=not request.ignore_exif)
 
 
-def _start(network: nn.Module, weights: Mapping[str, Tensor], init: str) -> None:
-    """Copies weights, which must fit."""
-    own = network.state_dict()
-    misfits = [n for n, v in weights.items() if n not in own or own[n].shape != v.shape]
-    misfits += own.keys() - weights.keys()
-    if misfits:
-        raise WeightsError(
-            f"{init}: {len(misfits)} weights do not fit the network, first {misfits[0]!r}",
-            hint="start from weights of the same network",
-        )
-    network.load_state_dict(weights)
+def _resolved(request: Request, samples: int) -> Request:
+    return replace(request, settings=request.settings.resolved(samples))
 
 
 def _run(
@@ -182,15 +272,23 @@ def _run(
         raise OutputError(
             f"{request.out}: {error.strerror}", hint="choose another --out"
         ) from error
-    state = train(task, request.settings, request.out, device=device, resume=request.resume)
+    try:
+        state = train(task, request.settings, request.out, device=device, resume=request.resume)
+        rank = distributed.rank()
+    finally:
+        distributed.leave()
     model = request.out / "model.safetensors"
+    finished = state.step >= request.settings.steps
+    trained = Trained(model, state.step, finished, first=rank.number == 0)
+    if not trained.first:
+        return trained
     about = {
         **about,
-        "data": request.data.name,
+        "data": [path.name for path in request.data],
         "mix": dict(request.mix),
         "init": Path(request.init or "").name,
         "steps": state.step,
         "settings": asdict(request.settings),
     }
     export(state.average, model, about=about)
-    return Trained(model, state.step, state.step >= request.settings.steps)
+    return trained

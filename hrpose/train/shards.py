@@ -25,13 +25,14 @@ class Labels:
     Attributes:
         name: File name of the picture.
         shard: Name of the ZIP that holds it, or "" for a plain file.
-        size: Width and height in pixels.
+        size: Width and height in pixels; (0, 0) where the labels do not say.
         boxes: (N, 4) float32 xyxy.
         ignore: (N,) bool; a crowd or an uncertain person, neither person nor background.
         keypoints: (N, K, 2) float32.
         weights: (N, K) float32 loss weights, 0 = not labelled.
         areas: (N,) float32 px^2.
-        source: Name of the data set it came from (``source`` of the picture's entry), or "".
+        source: Name of the data set it came from: ``source`` of the picture's entry, or else the
+            name of the file of labels without its suffix.
     """
 
     name: str
@@ -60,36 +61,99 @@ def read_labels(path: Path, skeleton: Skeleton) -> list[Labels]:
     Raises:
         BadAnnotation: The file is not JSON, or an entry does not fit; it is named.
     """
-    pictures, people = _read(path)
+    return coco_labels(read_document(path), skeleton, path)
+
+
+def read_document(path: Path) -> Any:
+    """The values of a JSON file.
+
+    Raises:
+        InputError: It cannot be read.
+        BadAnnotation: It is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", hint="check --data") from error
+    except (ValueError, RecursionError) as error:
+        raise _no_coco(path, error) from error
+
+
+def keypoint_category(document: Any, path: Path) -> Mapping[str, Any] | None:
+    """The first category of a COCO document that names its keypoints, or None.
+
+    Raises:
+        BadAnnotation: Its keypoints are no list of names.
+    """
+    try:
+        categories = [c for c in document.get("categories") or () if c.get("keypoints")]
+    except (AttributeError, TypeError) as error:
+        raise _no_coco(path, error) from error
+    if not categories:
+        return None
+    names = categories[0]["keypoints"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadAnnotation(f"{path}: the keypoints of a category are no list of names")
+    found: Mapping[str, Any] = categories[0]
+    return found
+
+
+def coco_labels(document: Any, skeleton: Skeleton, path: Path) -> list[Labels]:
+    """As :func:`read_labels`, from the values of a file; ``path`` is named in errors.
+
+    Of several categories those count that have the first one's keypoints, or, where none has
+    keypoints, the one named person.
+    """
+    pictures, people = _grouped(document, path)
     return [_labels(entry, people[entry["id"]], skeleton, path) for entry in pictures]
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], dict[Any, list[dict[str, Any]]]]:
-    """The pictures of a COCO file, and the annotations of each by its id."""
+def _no_coco(path: Path, error: Exception) -> BadAnnotation:
+    return BadAnnotation(
+        f"{path}: not a COCO annotation file ({error!r})",
+        hint="it needs the lists 'images' and 'annotations'",
+    )
+
+
+def _grouped(
+    document: Any, path: Path
+) -> tuple[list[dict[str, Any]], dict[Any, list[dict[str, Any]]]]:
+    """The pictures of a COCO document, and the annotations of each by its id."""
     try:
-        document = json.loads(path.read_bytes())
         pictures: list[dict[str, Any]] = document["images"]
         people: dict[Any, list[dict[str, Any]]] = {entry["id"]: [] for entry in pictures}
+        wanted = _wanted(document, path)
         for entry in document["annotations"]:
             if entry["image_id"] not in people:
                 raise BadAnnotation(
                     f"{path}: annotation {entry.get('id')} of unknown image_id"
                     f" {entry['image_id']!r}"
                 )
-            people[entry["image_id"]].append(entry)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", hint="check --data") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadAnnotation(
-            f"{path}: not a COCO annotation file ({error!r})",
-            hint="it needs the lists 'images' and 'annotations'",
-        ) from error
+            if wanted is None or entry.get("category_id", wanted[0]) in wanted:
+                people[entry["image_id"]].append(entry)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_coco(path, error) from error
+    if len(people) < len(pictures):
+        ids = [entry["id"] for entry in pictures]
+        twice = next(i for i in people if ids.count(i) > 1)
+        raise BadAnnotation(f"{path}: two pictures have the id {twice!r}")
     return pictures, people
+
+
+def _wanted(document: Mapping[str, Any], path: Path) -> list[Any] | None:
+    """Ids of the categories to read; None for all."""
+    categories = document.get("categories") or []
+    named = keypoint_category(document, path)
+    if named is not None:
+        return [c["id"] for c in categories if c.get("keypoints") == named["keypoints"]]
+    people = [c["id"] for c in categories if c.get("name") == "person"]
+    return people or None
 
 
 def _labels(
     entry: dict[str, Any], people: list[dict[str, Any]], skeleton: Skeleton, path: Path
 ) -> Labels:
+    size = _size(entry, path)
     points = len(skeleton)
     boxes = np.zeros((len(people), 4), np.float32)
     triples = np.zeros((len(people), points, 3), np.float32)
@@ -103,24 +167,15 @@ def _labels(
                 triples[row] = np.reshape(person["keypoints"], (points, 3))
             if "keypoint_scores" in person:
                 scores[row] = np.reshape(person["keypoint_scores"], points)
-            if not all(np.isfinite(part[row]).all() for part in (boxes, areas, triples, scores)):
-                raise ValueError("a number is not finite")
         except (KeyError, ValueError, TypeError) as error:
-            raise BadAnnotation(
-                f"{path}: annotation {person.get('id')} of {entry.get('file_name')}: {error}",
-                hint=f"bbox needs 4 numbers, keypoints {points} x 3",
-            ) from error
+            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise _misfit(path, entry, person, reason, points) from error
+    for row, reason in _implausible(boxes, areas, triples, scores, size):
+        raise _misfit(path, entry, people[row], reason, points)
     ignore = np.array([bool(p.get("iscrowd", 0)) for p in people], bool)
     boxes[:, 2:] += boxes[:, :2]
-    try:
-        name, size = entry["file_name"], Size(int(entry["width"]), int(entry["height"]))
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadAnnotation(
-            f"{path}: picture {entry['id']!r}: {error!r}",
-            hint="a picture needs file_name, width and height",
-        ) from error
     return Labels(
-        name=name,
+        name=entry["file_name"],
         shard=entry.get("shard", ""),
         size=size,
         boxes=torch.from_numpy(boxes),
@@ -128,8 +183,72 @@ def _labels(
         keypoints=torch.from_numpy(triples[..., :2].copy()),
         weights=torch.from_numpy(scores * (triples[..., 2] > 0) * ~ignore[:, None]),
         areas=torch.from_numpy(areas),
-        source=str(entry.get("source", "")),
+        source=str(entry.get("source") or path.stem),
     )
+
+
+def _size(entry: Mapping[str, Any], path: Path) -> Size:
+    try:
+        size = Size(int(entry["width"]), int(entry["height"]))
+        if not isinstance(entry["file_name"], str) or not entry["file_name"]:
+            raise ValueError(f"file_name is {entry['file_name']!r}")
+        if min(size) < 1:
+            raise ValueError(f"is {size.width}x{size.height}")
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadAnnotation(
+            f"{path}: picture {entry['id']!r}: {error!r}",
+            hint="a picture needs file_name, width and height",
+        ) from error
+    return size
+
+
+def _misfit(
+    path: Path, entry: Mapping[str, Any], person: Mapping[str, Any], reason: str, points: int
+) -> BadAnnotation:
+    return BadAnnotation(
+        f"{path}: annotation {person.get('id')} of {entry['file_name']}: {reason}",
+        hint=f"bbox needs 4 numbers, keypoints {points} x 3",
+    )
+
+
+def _implausible(
+    boxes: np.ndarray, areas: np.ndarray, triples: np.ndarray, scores: np.ndarray, size: Size
+) -> Iterator[tuple[int, str]]:
+    """Yields rows whose numbers cannot be a person's, and why.
+
+    Args:
+        boxes: (N, 4) x, y, width, height.
+        areas: (N,) px^2.
+        triples: (N, K, 3) x, y, visibility.
+        scores: (N, K).
+        size: Of the picture.
+    """
+    if not len(boxes):
+        return
+    xy, seen = triples[..., :2], triples[..., 2]
+    low, sides = boxes[:, :2], boxes[:, 2:]
+    labelled = seen > 0
+    with np.errstate(invalid="ignore"):  # infinite numbers are told first
+        high = low + sides
+        near = ((xy >= (low - sides)[:, None]) & (xy <= (high + sides)[:, None])).all(2)
+    numbers = np.concatenate([boxes, areas[:, None], triples.reshape(len(boxes), -1), scores], 1)
+    problems = (
+        (~np.isfinite(numbers).all(1), "a number is not finite"),
+        ((sides < 0).any(1) | (areas < 0), "the bbox or its area is negative"),
+        (
+            (high < 0).any(1) | (low > size).any(1),
+            f"the bbox lies outside the picture of {size.width}x{size.height}",
+        ),
+        (((seen != 0) & (seen != 1) & (seen != 2)).any(1), "a visibility is not 0, 1 or 2"),
+        ((scores < 0).any(1), "a keypoint score is negative"),
+        (
+            labelled.any(1) & (sides > 0).all(1) & ~(near & labelled).any(1),
+            "no keypoint lies near the bbox; are they in other units?",
+        ),
+    )
+    for rows, reason in problems:
+        for row in np.flatnonzero(rows):
+            yield int(row), reason
 
 
 def mixed(labels: Sequence[Labels], times: Mapping[str, float], *, seed: int) -> list[Labels]:
@@ -164,11 +283,15 @@ def read_pixels(pictures: Pictures, labels: Labels) -> Tensor:
         InputError: It is not there, cannot be decoded, or has another size than its labels say.
     """
     image = pictures.read(labels.name, shard=labels.shard)
-    if image.shape[1:] != (labels.size.height, labels.size.width):
+    width, height = labels.size
+    if any(labels.size) and image.shape[1:] != (height, width):
+        turned = image.shape[1:] == (width, height)
         raise InputError(
             f"{labels.name}: is {image.shape[2]}x{image.shape[1]}, its labels are for"
-            f" {labels.size.width}x{labels.size.height}",
-            hint="the pictures and --data do not belong together",
+            f" {width}x{height}",
+            hint="try --ignore-exif: its labels may be for the picture as it is stored"
+            if turned
+            else "the pictures and --data do not belong together",
         )
     return image
 

@@ -12,6 +12,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from hrpose.cli.main import run
+from hrpose.skeleton import MPII16
+from hrpose.zoo.own import spec_of
 from hrpose.zoo.specs import DEFAULT_POSE
 
 SMALL = ["--steps", "3", "--batch-size", "2", "--log-steps", "1", "--warmup", "1", "--threads", "1"]
@@ -77,10 +79,10 @@ def test_pose_to_file_and_evaluated(
     shown = capsys.readouterr().out
     assert "4 pictures, 4 people" in shown
     report = json.loads(numbers.read_text())
-    assert f"{report['keypoints']['AP']:8.1f}" in shown
+    assert f"{report['numbers']['keypoints']['AP']:8.1f}" in shown
     assert report["models"][1]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert report["settings"]["flip_test"] is True
-    assert report["boxes"] is None
+    assert list(report["numbers"]) == ["keypoints"]
     assert run(["evaluate", *arguments]) == 5  # the numbers are there already
 
 
@@ -109,3 +111,106 @@ def test_resume_and_refusals(
     assert _train("pose", data, tmp_path / "x", "--schedule", "zigzag") == 2
     assert _train("pose", data, tmp_path / "x", "--model", "w999") == 2
     assert _train("pose", tmp_path, tmp_path / "x") == 3
+
+
+def test_a_teacher_and_everything_else_at_once(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = ("--size", "64", "64")
+    assert _train("pose", data, tmp_path / "a", *size, "--optimizer", "adam", "--clip", "0") == 0
+    teacher = str(tmp_path / "a" / "model.safetensors")
+    words = ["--teacher", teacher, "--loss", "ohkm", "--paste", "1", "--data"]
+    words += [str(data / "train.json"), "--mix", "train", "0.5", "--init", teacher]
+    capsys.readouterr()
+    assert _train("pose", data, tmp_path / "b", "--size", "32", "32", *words, "--seed", "1") == 0
+    assert "note:" not in capsys.readouterr().err  # all weights fitted
+    with safe_open(tmp_path / "b" / "model.safetensors", "pt") as file:
+        about = {key: json.loads(v) for key, v in file.metadata().items() if key != "format"}
+    assert about["data"] == ["train.json", "train.json"]
+    assert about["people"] < 8
+    assert about["loss"]["teacher"] == "model.safetensors"
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"keypoints": [f"p{i}" for i in range(17)]}))
+    words = [*size, "--teacher", teacher, "--skeleton", str(names)]
+    assert _train("pose", data, tmp_path / "c", *words) == 2
+    assert "finds coco17, not custom" in capsys.readouterr().err
+    assert _train("pose", data, tmp_path / "c", "--size", "64", "96", "--teacher", teacher) == 2
+    assert "another aspect" in capsys.readouterr().err
+    assert _train("pose", data, tmp_path / "c", "--size", "60", "96") == 2
+
+
+def test_mpii_by_its_recipe(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(data / "shard.zip") as archive:
+        archive.extract("1.png", tmp_path)
+    joints = [[30.0 + i, 40.0 + i] for i in range(16)]
+    person = {"image": "1.png", "center": [40, 45], "scale": 0.3, "joints": joints}
+    (tmp_path / "train.json").write_text(json.dumps([{**person, "joints_vis": [1] * 16}] * 4))
+    source = ["--data", str(tmp_path / "train.json"), "--images", str(tmp_path)]
+    words = [*source, "--out", str(tmp_path / "run"), "--device", "cpu", "--batch-size", "2"]
+    recipe = ["--recipe", "w32-mpii-256x256", "--model", DEFAULT_POSE, "--size", "64", "64"]
+    assert run(["train", "pose", *words, *recipe, "--init", "none", "--epochs", "1"]) == 0
+    said = capsys.readouterr()
+    assert "note: skeleton mpii16: 16 keypoints, 6 pairs of left and right" in said.err
+    assert "2 steps" in said.out
+    assert spec_of(tmp_path / "run" / "model.safetensors").skeleton == MPII16
+    assert run(["train", "detector", *words]) == 2
+    assert "MPII has no boxes" in capsys.readouterr().err
+
+
+HOUSE = ("roof", "left_wall", "right_wall", "left_floor", "right_floor")
+COLOURS = ((255, 60, 60), (60, 255, 60), (60, 60, 255), (255, 255, 60), (60, 255, 255))
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fifty pictures of a house of five coloured corners, and its skeleton, as a user has them."""
+    folder = tmp_path_factory.mktemp("houses")
+    random = np.random.default_rng(0)
+    corners = np.array([[0.5, 0.1], [0.15, 0.45], [0.85, 0.45], [0.15, 0.9], [0.85, 0.9]])
+    images, objects = [], []
+    y, x = np.mgrid[:80, :80]
+    for i in range(1, 51):
+        xy = 6 + 68 * (corners + random.uniform(-0.06, 0.06, corners.shape))
+        pixels = random.integers(0, 60, (80, 80, 3), np.uint8)
+        for (cx, cy), colour in zip(xy, COLOURS, strict=True):
+            pixels[(x - cx) ** 2 + (y - cy) ** 2 < 36] = colour
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": 80, "height": 80})
+        points = [v for point in xy for v in (*point.tolist(), 2)]
+        objects.append({"id": i, "image_id": i, "bbox": [0, 0, 80, 80], "keypoints": points})
+    (folder / "labels.json").write_text(json.dumps({"images": images, "annotations": objects}))
+    edges = [["roof", "left_wall"], ["roof", "right_wall"], ["left_wall", "left_floor"],
+             ["right_wall", "right_floor"], ["left_floor", "right_floor"]]  # fmt: skip
+    skeleton = {"name": "house", "keypoints": HOUSE, "edges": edges}
+    (folder / "house.json").write_text(json.dumps(skeleton))
+    return folder
+
+
+def test_a_new_skeleton_from_fifty_pictures(
+    houses: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What README tells: train on own pictures, then use the file as the pose model."""
+    out = tmp_path / "house"
+    words = ["train", "pose", "--data", str(houses / "labels.json"), "--images", str(houses)]
+    words += ["--skeleton", str(houses / "house.json"), "--init", DEFAULT_POSE, "--out", str(out)]
+    words += ["--size", "64", "64", "--steps", "40", "--batch-size", "12", "--warmup", "5"]
+    words += ["--rotation", "15", "--scale", "0.1", "--colour", "0", "--erase", "0"]
+    assert run([*words, "--lr", "3e-3", "--log-steps", "10", "--device", "cpu"]) == 0
+    said = capsys.readouterr().err
+    assert "note: skeleton house: 5 keypoints, 2 pairs of left and right" in said
+    assert "its head for the 17 keypoints of coco17 is replaced by a new one for the 5" in said
+    with (out / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 2
+
+    model = out / "model.safetensors"
+    assert spec_of(model).skeleton.mirror == (0, 2, 1, 4, 3)
+    words = ["image", str(houses / "7.png"), "--pose", str(model), "--detector", "none"]
+    assert run([*words, "--pose-threshold", "0", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    document = json.loads((tmp_path / "7.pose.json").read_text())
+    assert tuple(document["skeleton"]["keypoints"]) == HOUSE
+    assert document["models"][0]["name"] == str(model)
+    truth = json.loads((houses / "labels.json").read_text())["annotations"][6]["keypoints"]
+    (person,) = document["pictures"][0]["people"]
+    found = np.array(person["keypoints"])[:, :2]
+    assert np.linalg.norm(found - np.reshape(truth, (5, 3))[:, :2], axis=1).max() < 8

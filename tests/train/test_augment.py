@@ -1,4 +1,4 @@
-"""Colour changes: what each does alone, and that pixels stay pixels."""
+"""Colour changes and pasted people: what each does alone, and that pixels stay pixels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrpose.train.augment import colour
+from hrpose.train.augment import Patch, colour, draw_patches, paste
 from hrpose.train.settings import Colour
+from hrpose.types import Size
 
 OFF = {"brightness": 0, "contrast": 0, "saturation": 0, "tint": 0, "grey": 0, "erase": 0}
 LUMA = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
@@ -87,3 +88,54 @@ def test_all_at_once_stays_within_pixels_and_repeats(size: tuple[int, int]) -> N
     assert 0 <= first.min() <= first.max() <= 255
     assert first.dtype == torch.float32
     assert not torch.equal(first, colour(pixels, Colour(), np.random.default_rng(6)))
+
+
+SIZE = Size(48, 64)
+
+
+def drawn(share: float, *, batch: int = 60, seed: int = 0) -> tuple[Tensor, Tensor, list[Patch]]:
+    """Keypoints in crop pixels, which are labelled, and the patches."""
+    random = np.random.default_rng(seed)
+    xy = torch.from_numpy(random.random((batch, 17, 2)) * np.array(SIZE)).float()
+    labelled = torch.from_numpy(random.random((batch, 17)) < 0.7)
+    return xy, labelled, draw_patches(xy, labelled, SIZE, share, random)
+
+
+def test_patches_leave_the_middle_and_half_of_the_keypoints() -> None:
+    xy, labelled, patches = drawn(1.0)
+    hidden = torch.zeros(60, 17, dtype=torch.bool)
+    middle = torch.tensor(SIZE) / 2
+    for patch in patches:
+        assert patch.donor != patch.crop
+        assert patch.opacity(middle) <= 0.5
+        hidden[patch.crop] |= (patch.opacity(xy[patch.crop]) > 0.5) & labelled[patch.crop]
+    assert (hidden.sum(1) * 2 <= labelled.sum(1)).all()
+    assert hidden.sum() > 20  # and yet something is hidden
+    assert len({patch.donor for patch in patches}) > 30
+
+
+def test_the_share_of_crops_that_get_patches() -> None:
+    covered = {patch.crop for patch in drawn(0.5)[2]}
+    assert 12 < len(covered) < 40
+    assert drawn(0.5)[2] == drawn(0.5)[2]
+    assert drawn(1.0, batch=1)[2] == []
+    assert drawn(0.0)[2] == []
+
+
+def test_pasting_covers_the_patch_and_nothing_else() -> None:
+    patch = Patch(crop=1, donor=0, scale=0.5, centre=(20.0, 30.0), reach=(8.0, 10.0))
+    pixels = torch.full((2, 3, 64, 48), 10.0)
+    done = paste(pixels, [patch], torch.full((1, 3, 64, 48), 200.0))
+    assert done[0].unique().tolist() == [10]
+    assert done[1, :, 30, 20].tolist() == [200] * 3
+    assert done[1, 0, 30, 13] > 150 > done[1, 0, 30, 11] == 10
+    assert done[1, 0, 20, 12] == 10  # a corner of the oblong is round
+    assert 10 <= done.min() <= done.max() <= 200
+
+
+def test_a_patch_shows_the_donors_middle_at_its_centre() -> None:
+    patch = Patch(crop=0, donor=1, scale=0.4, centre=(30.0, 11.0), reach=(4.0, 4.0))
+    linear, shift = patch.crop_from_donor(SIZE).split([2, 1], dim=1)
+    middle = torch.tensor(SIZE).double()[:, None] / 2
+    assert (linear @ middle + shift).flatten().tolist() == pytest.approx([30, 11])
+    assert linear.tolist() == [[0.4, 0], [0, 0.4]]

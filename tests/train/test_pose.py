@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from hrpose import heatmap
 from hrpose.crop import CropSpec, crop_people
 from hrpose.errors import InputError
 from hrpose.media.store import Pictures
@@ -136,6 +137,94 @@ def test_labels_follow_the_pixels(pictures: Pictures, codec: Codec, flip: float)
     assert {0.0: mirrored == 0, 1.0: mirrored > 50, 0.5: 15 < mirrored < 49}[flip]
 
 
+DOT = 9  # px of the picture
+
+
+@pytest.fixture
+def dots(tmp_path: Path) -> tuple[Pictures, list[Labels]]:
+    """One person of white dots at the keypoints, and seven grey ones who can be pasted over it."""
+    y, x = torch.meshgrid(torch.arange(400.0), torch.arange(320.0), indexing="ij")
+    shown = torch.stack([(x - cx) ** 2 + (y - cy) ** 2 < DOT**2 for cx, cy in spots()]).any(0)
+    image = (shown * 255).to(torch.uint8)[..., None].expand(-1, -1, 3)
+    Image.fromarray(image.numpy()).save(tmp_path / "dots.png")
+    Image.new("RGB", SIZE, (90, 90, 90)).save(tmp_path / "grey.png")
+    grey = labels("grey.png", weights=torch.full((1, 17), 0.5))  # the weight tells them apart
+    return Pictures([tmp_path]), [labels("dots.png"), *[grey] * 7]
+
+
+def centroid(luma: Tensor, xy: Tensor, radius: float) -> Tensor | None:
+    """Middle of the bright disc of that radius at a point, or None where something covers it."""
+    left, top = (xy.round().long() - 14).tolist()
+    window = luma[top : top + 29, left : left + 29]
+    high, low = window[13:16, 13:16].mean(), window.quantile(0.1)
+    if window.shape != (29, 29) or min(left, top) < 0 or high - low < 60:
+        return None
+    share = ((window - low) / (high - low)).clamp(0, 1)
+    if abs(float(share.sum()) / (np.pi * radius**2) - 1) > 0.05:
+        return None
+    grid = torch.arange(29.0)
+    middle = torch.stack([(share.sum(0) * grid).sum(), (share.sum(1) * grid).sum()]) / share.sum()
+    return middle + torch.tensor([left, top])
+
+
+def scale_of(xy_crop: Tensor, chosen: Tensor) -> float:
+    """Crop pixels per pixel of the picture; keypoints may be mirrored."""
+    fits = []
+    for source in (spots()[chosen], spots()[MIRROR][chosen]):
+        ones = torch.ones(len(source), 1)
+        plane = torch.cat([source, ones], dim=1)
+        map_ = torch.linalg.lstsq(plane, xy_crop).solution
+        fits.append((float((plane @ map_ - xy_crop).norm()), float(map_[:2].det().abs().sqrt())))
+    return min(fits)[1]
+
+
+def test_labels_follow_the_pixels_to_a_pixel_with_everything_on(
+    dots: tuple[Pictures, list[Labels]],
+) -> None:
+    how = PoseAugmentation(rotation_share=1, half_body=0.5, paste=1, colour=Colour(erase=1))
+    mean, std = torch.tensor(SPEC.mean) * 255, torch.tensor(SPEC.std) * 255
+    labelled, errors = 0, []
+    for batch in islice(task(dots[0], how, people=dots[1], batch_size=8).batches(), 25):
+        crop = int(batch.weights.amax(dim=1).argmax())
+        luma = (batch.pixels[crop].permute(1, 2, 0) * std + mean).mean(2)
+        xy = heatmap.decode(batch.targets, OURS).xy[crop] * OURS.stride + OURS.cell_offset
+        near = ((xy > 15) & (xy < torch.tensor(SPEC.size) - 15)).all(1) & (batch.weights[crop] > 0)
+        for point in xy[near] if near.sum() > 3 else ():
+            found = centroid(luma, point, DOT * scale_of(xy[near], near))
+            labelled += 1
+            if found is not None:
+                errors.append(float((found - point).norm()))
+    assert len(errors) > max(150, labelled / 2)
+    assert np.median(errors) < 0.15
+    assert max(errors) < 1  # something may cover a little of a dot
+
+
+def test_pasted_people_and_colours_change_no_label(pictures: Pictures) -> None:
+    people = [labels(keypoints=spots()[None] + i) for i in range(4)]
+    pasted = PoseAugmentation(**{**vars_of(FULL), "paste": 1, "colour": Colour()})
+    (plain,) = islice(task(pictures, FULL, people=people).batches(), 1)
+    (other,) = islice(task(pictures, pasted, people=people).batches(), 1)
+    assert torch.equal(plain.targets, other.targets)
+    assert torch.equal(plain.weights, other.weights)
+    assert (plain.pixels - other.pixels).abs().amax(dim=(1, 2, 3)).min() > 0.01
+    (alone,) = islice(task(pictures, pasted, people=people[:1], batch_size=1).batches(), 1)
+    assert torch.isfinite(alone.pixels).all()
+
+
+def test_pasted_pixels_are_those_of_the_donor(dots: tuple[Pictures, list[Labels]]) -> None:
+    how = PoseAugmentation(**{**vars_of(STILL), "paste": 1})
+    (batch,) = islice(task(dots[0], how, people=dots[1], batch_size=8).batches(), 1)
+    (still,) = islice(task(dots[0], people=dots[1], batch_size=8).batches(), 1)
+    crop = int(still.pixels.flatten(1).std(dim=1).argmax())
+    mean, std = torch.tensor(SPEC.mean) * 255, torch.tensor(SPEC.std) * 255
+    before, after = (b.pixels[crop].permute(1, 2, 0) * std + mean for b in (still, batch))
+    # dots are white and the rest is black; only the grey people pasted there are grey
+    covered = ((before - after).abs() > 3).any(2)
+    assert 0.02 < covered.float().mean() < 0.7
+    assert (after[covered].std(1) < 1).all()
+    assert after[covered].median() == pytest.approx(90, abs=1)
+
+
 def test_keypoints_outside_the_crop_have_no_weight(pictures: Pictures) -> None:
     far = spots().clone()
     # the crop begins at x = -27.5, and the second is less than a cell outside
@@ -205,6 +294,16 @@ def test_each_change_has_its_range_and_touches_nothing_else(pictures: Pictures) 
     assert (farthest - torch.tensor([375, 500]) * 0.04).abs().max() < 4
     assert turn.abs().max() < 3
     assert (size - 1).abs().max() < 0.04
+
+
+def test_even_sizes_and_angles(pictures: Pictures) -> None:
+    turn, size, _ = measured(pictures, rotation=30, rotation_share=1, scale=0.25, even=True)
+    assert turn.abs().max() < 32
+    assert 0.35 < (turn.abs() < 15).float().mean() < 0.65
+    assert 0.72 < size.min() < 0.8
+    assert 1.2 < size.max() < 1.28
+    # a normal law would be clipped to these ends in a third of the crops
+    assert ((size - 1).abs() > 0.22).float().mean() < 0.25
 
 
 def test_half_bodies_are_centred_on_one_half(pictures: Pictures) -> None:

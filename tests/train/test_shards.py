@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -61,28 +62,60 @@ def test_a_crowd_is_ignored_and_boxes_need_no_keypoints(tmp_path: Path) -> None:
     assert labels.areas.tolist() == [900, 12]
 
 
+def shifted(by: float) -> list[float]:
+    """Keypoints moved, all of them visible."""
+    return [value + by if i % 3 < 2 else 2 for i, value in enumerate(TRIPLES)]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"bbox": [1, 2, 3]}, "cannot reshape"),
+        ({"bbox": [3]}, "cannot reshape"),
+        ({"bbox": 3}, "cannot reshape"),
+        ({"bbox": None}, ""),
+        ({"bbox": [1, 2, 3, "wide"]}, ""),
+        ({"bbox": [1, 2, 3, float("nan")]}, "not finite"),
+        ({"bbox": [1, 2, float("inf"), 3]}, "not finite"),
+        ({"bbox": [30, 40, -20, 30]}, "negative"),
+        ({"bbox": [70, 6, 30, 40]}, "outside the picture of 64x48"),
+        ({"bbox": [5, -50, 30, 40]}, "outside the picture"),
+        ({"area": None}, ""),
+        ({"area": -1}, "negative"),
+        ({"keypoints": TRIPLES[:-1]}, "cannot reshape"),
+        ({"keypoints": []}, "cannot reshape"),
+        ({"keypoints": [*TRIPLES[:-1], float("inf")]}, "not finite"),
+        ({"keypoints": [*TRIPLES[:-1], 3]}, "visibility"),
+        ({"keypoints": [*TRIPLES[:-1], 0.5]}, "visibility"),
+        ({"keypoints": shifted(500)}, "no keypoint lies near the bbox"),
+        ({"keypoint_scores": [1.0] * 16}, "cannot reshape"),
+        ({"keypoint_scores": 0.5}, "cannot reshape"),
+        ({"keypoint_scores": [1.0] * 16 + [-0.1]}, "score is negative"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_bad_annotation_is_named(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    people = [PERSON, {**PERSON, "id": 99, **change}]
+    with pytest.raises(BadAnnotation, match=rf"t\.json: annotation 99 of a\.png: .*{reason}"):
+        read_labels(write(tmp_path / "t.json", annotations=people), COCO17)
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"bbox": [1, 2, 3]},
-        {"bbox": [3]},
-        {"bbox": 3},
-        {"bbox": None},
-        {"bbox": [1, 2, 3, "wide"]},
-        {"bbox": [1, 2, 3, float("nan")]},
-        {"area": None},
-        {"keypoints": TRIPLES[:-1]},
-        {"keypoints": []},
-        {"keypoints": [*TRIPLES[:-1], float("inf")]},
-        {"keypoint_scores": [1.0] * 16},
-        {"keypoint_scores": 0.5},
+        {"bbox": [-3, -2, 30, 40]},
+        {"bbox": [60, 40, 30, 40], "keypoints": shifted(30)},
+        {"bbox": [5, 6, 0, 0]},
+        {"keypoints": [0] * 51},
+        {"area": 0},
+        {"keypoint_scores": [0.0] * 17},
     ],
     ids=str,
 )
-def test_a_bad_annotation_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
-    people = [PERSON, {**PERSON, "id": 99, **change}]
-    with pytest.raises(BadAnnotation, match=r"t\.json: annotation 99 of a\.png"):
-        read_labels(write(tmp_path / "t.json", annotations=people), COCO17)
+def test_odd_people_are_read(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Boxes of COCO reach over the border, and some have no width."""
+    (labels,) = read_labels(write(tmp_path / "t.json", annotations=[{**PERSON, **change}]), COCO17)
+    assert len(labels.boxes) == 1
 
 
 def test_an_annotation_without_box_is_named(tmp_path: Path) -> None:
@@ -103,6 +136,44 @@ def test_a_bad_picture_entry_is_named(tmp_path: Path, lost: str) -> None:
     entry = {name: value for name, value in PICTURE.items() if name != lost}
     with pytest.raises(BadAnnotation, match="picture 7"):
         read_labels(write(tmp_path / "t.json", [entry]), COCO17)
+    for wrong in (0, -5, None, ""):
+        with pytest.raises(BadAnnotation, match="picture 7"):
+            read_labels(write(tmp_path / "t.json", [{**PICTURE, lost: wrong}]), COCO17)
+
+
+def test_two_pictures_of_one_id_are_refused(tmp_path: Path) -> None:
+    other = {**PICTURE, "file_name": "b.png"}
+    with pytest.raises(BadAnnotation, match="two pictures have the id 7"):
+        read_labels(write(tmp_path / "t.json", [PICTURE, other]), COCO17)
+
+
+@pytest.mark.parametrize(
+    ("categories", "kept"),
+    [
+        ([], [1, 2, 3]),
+        ([{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}], [1, 3]),
+        ([{"id": 2, "name": "cat"}, {"id": 1, "name": "dog"}], [1, 2, 3]),
+        ([{"id": 2, "name": "cow", "keypoints": ["a"]}, {"id": 1, "name": "x"}], [2, 3]),
+        ([{"id": i, "name": f"{i}", "keypoints": ["a"]} for i in (1, 2)], [1, 2, 3]),
+    ],
+    ids=["none", "person", "no person", "with keypoints", "same keypoints"],
+)
+def test_categories(tmp_path: Path, categories: list[dict[str, Any]], kept: list[int]) -> None:
+    people = [
+        {**PERSON, "area": 1, "category_id": 1},
+        {**PERSON, "area": 2, "category_id": 2},
+        {**PERSON, "area": 3},
+    ]
+    path = write(tmp_path / "t.json", annotations=people)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "categories": categories}))
+    (labels,) = read_labels(path, COCO17)
+    assert labels.areas.tolist() == kept
+
+
+def test_the_source_is_named_after_the_file_unless_it_has_a_name(tmp_path: Path) -> None:
+    other = {**PICTURE, "id": 8, "source": "mine"}
+    labels = read_labels(write(tmp_path / "train2017.json", [PICTURE, other]), COCO17)
+    assert [picture.source for picture in labels] == ["train2017", "mine"]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +189,8 @@ def test_a_bad_picture_entry_is_named(tmp_path: Path, lost: str) -> None:
         '{"images": ["a"], "annotations": []}',
         '{"images": [], "annotations": [3]}',
         '{"images": [], "annotations": [{"image_id": [1]}]}',
+        '{"images": [], "annotations": [], "categories": 3}',
+        '{"images": [], "annotations": [], "categories": ["person"]}',
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
@@ -139,8 +212,15 @@ def test_pixels_of_another_size_are_named(tmp_path: Path) -> None:
     assert pixels.shape == (3, 48, 64)
     assert pixels[:, 0, 0].tolist() == [255, 0, 9]
     Image.new("RGB", (48, 64)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: is 48x64, its labels are for 64x48"):
+    with pytest.raises(InputError, match=r"a\.png: is 48x64, its labels are for 64x48") as turned:
         read_pixels(Pictures([tmp_path]), labels)
+    assert "--ignore-exif" in turned.value.hint
+    Image.new("RGB", (50, 60)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="is 50x60") as other:
+        read_pixels(Pictures([tmp_path]), labels)
+    assert "--ignore-exif" not in other.value.hint
+    unknown = replace(labels, size=Size(0, 0))
+    assert read_pixels(Pictures([tmp_path]), unknown).shape == (3, 60, 50)
 
 
 def test_real_labels(shared: Path) -> None:

@@ -1,0 +1,126 @@
+"""Weights to start a training from, and what of a network they leave new."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from hrpose.errors import WeightsError
+from hrpose.skeleton import Skeleton
+from hrpose.zoo.checkpoint import read_checkpoint
+from hrpose.zoo.convert import rename, task_of, unwrap
+from hrpose.zoo.files import locate
+from hrpose.zoo.own import read_header, spec_of
+from hrpose.zoo.specs import find_spec
+
+# Parts of published HRNets that a pose network does not have: heads, and the paths to coarse maps
+# at the end of stage 4. Any other weight without a place means that the networks differ.
+_OF_OTHER_HEADS = re.compile(
+    r"(incre_modules|downsamp_modules|final_layer|classifier|head)\."
+    r"|stage4\.\d+\.fuse_layers\.[123]\."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """Weights by the names of hrpose's networks.
+
+    Attributes:
+        name: The file or model they came from, as the user gave it.
+        weights: The weights.
+        skeleton: What their heatmaps are of, or None where that is not known.
+    """
+
+    name: str
+    weights: Mapping[str, Tensor]
+    skeleton: Skeleton | None
+
+
+def read_start(init: str) -> Start:
+    """Reads weights of a file, of one of our checkpoints (their average), or of a model by name.
+
+    Args:
+        init: File or name.
+
+    Raises:
+        UsageError: Neither a file nor a model.
+        WeightsError: The file holds no weights.
+    """
+    path, skeleton = Path(init), None
+    if path.exists():  # a file goes before a model, as its name is more exact
+        about = read_header(path)
+        skeleton = spec_of(path).skeleton if "model" in about else None
+    else:
+        spec = find_spec(init)
+        path, skeleton = locate(spec), spec.skeleton
+    loaded = read_checkpoint(path)
+    if isinstance(loaded, Mapping) and "average" in loaded:
+        loaded = loaded["average"]
+    weights = unwrap(loaded)
+    return Start(init, rename(weights, task_of(weights)), skeleton)
+
+
+def start(network: nn.Module, begin: Start) -> None:
+    """Copies weights, which must fit.
+
+    Raises:
+        WeightsError: They do not; the first one is named.
+    """
+    own = network.state_dict()
+    misfits = [n for n, v in begin.weights.items() if n not in own or own[n].shape != v.shape]
+    misfits += own.keys() - begin.weights.keys()
+    _refuse(begin, misfits)
+    network.load_state_dict(begin.weights)
+
+
+def start_pose(network: nn.Module, begin: Start, skeleton: Skeleton) -> str:
+    """Copies weights into a pose network, but for the output layer of another skeleton.
+
+    Args:
+        network: With new weights; its ``output`` makes the heatmaps.
+        begin: Weights of the same trunk: of a pose network, or of a network with another head.
+        skeleton: What the network is to find.
+
+    Returns:
+        What was left new, in a sentence; nothing if all weights were copied.
+
+    Raises:
+        WeightsError: The weights are of another network; the first that does not fit is named.
+    """
+    own = network.state_dict()
+    output = network.output
+    last = {
+        f"{name}.{part}"
+        for name, module in network.named_modules()
+        if module is output
+        for part in output.state_dict()
+    }
+    fits = all(n in begin.weights and begin.weights[n].shape == own[n].shape for n in last)
+    known = begin.skeleton
+    replaced = not fits or (known is not None and known.keypoints != skeleton.keypoints)
+    wanted = own.keys() - last if replaced else own.keys()
+    misfits = [
+        n for n in wanted if n not in begin.weights or begin.weights[n].shape != own[n].shape
+    ]
+    strange = [n for n in begin.weights if n not in own and not _OF_OTHER_HEADS.match(n)]
+    _refuse(begin, misfits + strange)
+    network.load_state_dict({n: begin.weights[n] for n in wanted}, strict=False)
+    if not replaced:
+        return ""
+    old = f" for the {len(known)} keypoints of {known.name}" if known else ""
+    return (
+        f"{begin.name}: its head{old} is replaced by a new one for the {len(skeleton)} keypoints of"
+        f" {skeleton.name}, the other {len(wanted)} weights are kept"
+    )
+
+
+def _refuse(begin: Start, misfits: list[str]) -> None:
+    if misfits:
+        raise WeightsError(
+            f"{begin.name}: {len(misfits)} weights do not fit the network, first {misfits[0]!r}",
+            hint="start from weights of the same network",
+        )
