@@ -47,7 +47,7 @@ _EMBEDDED = (
             exact_target=True,
         ),
         skeleton=COCO17,
-        sha256="e8e1bd37bcf38f1fe27001a95618c107019827d5ac03a4ee28816dea0c773b1d",
+        sha256="0faf21d004f0f3d612caf0f851045d64525b3bfbac67de9a5a27f9dca24b3317",
         embedded=True,
     ),
     ModelSpec(
