@@ -57,7 +57,7 @@ _EMBEDDED = (
         file="fasterrcnn_hrnetv2p_w16thin.safetensors",
         licence="see the model card in weights/",
         source="comes with hrpose",
-        sha256="2e8be7bc957a8114a3e2fc03adb9987c5fb04570cbec4d070bba3bf8d457b841",
+        sha256="07161760edf1efc1c7c1873a4bc621598ffcd89f3585d6b864bc87429aeec8bf",
         embedded=True,
     ),
 )
