@@ -21,8 +21,9 @@ REPO = Path(__file__).resolve().parents[1]
 REQUIRED = set(filter(None, os.environ.get("HRPOSE_REQUIRE", "").split(",")))
 LOOPBACK = ("127.", "::1", "localhost")
 
-# Read by torch when it is first imported, here or in a child: importing it now would slow every run
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Read by torch when it is first imported, here or in a child: importing it now slows every run.
+# One thread: the networks of the tests are small, and threads that wait for each other spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -95,7 +95,7 @@ def test_detector_starts_from_the_trunk_of_a_pose_model(data: Path, tmp_path: Pa
     assert _train("detector", data, tmp_path / "b", *canvas, "--init", detector) == 0
     arguments = ["--data", str(data / "train.json"), "--images", str(data), "--device", "cpu"]
     arguments += ["--boxes", "detector", "--weights", trunk, "--detector-weights", detector]
-    assert run(["evaluate", *arguments, "--no-flip-test"]) == 0
+    assert run(["evaluate", *arguments, "--no-flip-test", "--threshold", "0.5"]) == 0
 
 
 def test_resume_and_refusals(
@@ -210,7 +210,8 @@ def test_a_new_skeleton_from_fifty_pictures(
     document = json.loads((tmp_path / "7.pose.json").read_text())
     assert tuple(document["skeleton"]["keypoints"]) == HOUSE
     assert document["models"][0]["name"] == str(model)
-    truth = json.loads((houses / "labels.json").read_text())["annotations"][6]["keypoints"]
+    points = json.loads((houses / "labels.json").read_text())["annotations"][6]["keypoints"]
+    truth = np.reshape(points, (5, 3))[:, :2]
     (person,) = document["pictures"][0]["people"]
-    found = np.array(person["keypoints"])[:, :2]
-    assert np.linalg.norm(found - np.reshape(truth, (5, 3))[:, :2], axis=1).max() < 8
+    error = np.linalg.norm(np.array(person["keypoints"])[:, :2] - truth, axis=1).mean()
+    assert error < 0.45 * np.linalg.norm(truth - truth.mean(0), axis=1).mean()
