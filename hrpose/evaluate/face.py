@@ -169,14 +169,9 @@ def evaluate_face(
     )
     if results is not None:
         _write(results, labels, found, errors, skeleton=skeleton, model=model)
-    subsets = {name: chosen & read for name, chosen in labels.subsets.items()}
     return FaceReport(
         faces=_summary(errors[read]),
-        subsets={
-            f"{name}, {rows.sum()} of them": _summary(errors[rows])
-            for name, rows in subsets.items()
-            if rows.any()
-        },
+        subsets=_by_subset(labels, read, errors),
         unit=protocol.unit,
         errors=errors,
         models=(UsedModel("detect", f"boxes of the {rule}"), model),
@@ -185,6 +180,18 @@ def evaluate_face(
         seconds=seconds,
         unreadable=faces.unreadable,
     )
+
+
+def _by_subset(
+    labels: FaceLabels, read: BoolArray, errors: DoubleArray
+) -> dict[str, dict[str, float]]:
+    """Numbers of each subset that has faces which could be read, by a title that counts them."""
+    subsets = {name: chosen & read for name, chosen in labels.subsets.items()}
+    return {
+        f"{name}, {rows.sum()} of them": _summary(errors[rows])
+        for name, rows in subsets.items()
+        if rows.any()
+    }
 
 
 class _Faces:

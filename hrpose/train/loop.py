@@ -132,19 +132,13 @@ def train(
             hint=f"use a --batch-size that is a multiple of {rank.count}",
         )
     torch.manual_seed(settings.seed + rank.number)
-    network = task.network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    state = State(
-        network,
-        copy.deepcopy(network).requires_grad_(False),
-        _OPTIMIZERS[settings.optimizer](_groups(network, settings.weight_decay), lr=settings.lr),
-        torch.amp.GradScaler(device.type, enabled=settings.dtype == "float16"),
-    )
+    state = _begin(task.network, settings, device)
     checkpoint = out / "checkpoint.pt"
     if resume:
         state.restore(checkpoint)
     elif checkpoint.exists():
         raise OutputError(f"{checkpoint}: exists", hint="use --resume, or another --out")
-    forward = distributed.wrap(network, device)
+    forward = distributed.wrap(state.network, device)
     if settings.compile:
         forward = torch.compile(forward)  # type: ignore[assignment]
     with (
@@ -170,6 +164,17 @@ def train(
     if rank.number == 0:
         state.save(checkpoint, settings)
     return state
+
+
+def _begin(network: nn.Module, settings: Settings, device: torch.device) -> State:
+    """The state before the first step; the network moves to the device."""
+    network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    return State(
+        network,
+        copy.deepcopy(network).requires_grad_(False),
+        _OPTIMIZERS[settings.optimizer](_groups(network, settings.weight_decay), lr=settings.lr),
+        torch.amp.GradScaler(device.type, enabled=settings.dtype == "float16"),
+    )
 
 
 def _step(
