@@ -125,4 +125,5 @@ class Estimator:
             frame=frame.index,
             time=frame.time,
             source=frame.source,
+            damaged=frame.damaged,
         )

@@ -74,3 +74,76 @@ class Style:
     def __post_init__(self) -> None:
         if self.background not in ("image", "black"):
             raise ValueError(f"background is {self.background!r}, expected image or black")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which part of a video is read.
+
+    Attributes:
+        start: First presentation timestamp that is read, in seconds, or None: from the beginning.
+        end: Frames at or after this time are not read, or None: to the end.
+        every: Only every so manieth frame is read.
+        max_frames: At most so many frames are read, or None.
+    """
+
+    start: float | None = None
+    end: float | None = None
+    every: int = 1
+    max_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every is {self.every}, expected at least 1")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise ValueError(f"max_frames is {self.max_frames}, expected at least 1")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError(f"end is {self.end}, expected after start {self.start}")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a drawn video is written.
+
+    Attributes:
+        codec: Video codec.
+        quality: Constant rate factor of the codec; raising it makes files smaller and worse.
+        audio: Whether the sound of the input is copied.
+    """
+
+    codec: str = "h264"
+    quality: int | None = None
+    audio: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """How people keep their ids from frame to frame.
+
+    Attributes:
+        memory: Seconds of video time for which a lost person's id is kept.
+        detect_every: The detector runs on every so manieth frame; between, boxes follow poses.
+    """
+
+    memory: float = 1.0
+    detect_every: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.memory >= 0:
+            raise ValueError(f"memory is {self.memory}, expected at least 0 seconds")
+        if self.detect_every < 1:
+            raise ValueError(f"detect_every is {self.detect_every}, expected at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """How keypoints are steadied over time.
+
+    Attributes:
+        method: ``"none"``; ``"one-euro"``: causal, small delay (Casiez et al. 2012);
+            ``"zero-phase"``: looks ahead by a fraction of a second, no delay.
+        fill: Gaps of a person or a keypoint of at most so many seconds are filled; 0 fills none.
+    """
+
+    method: Literal["none", "one-euro", "zero-phase"] = "none"
+    fill: float = 0.0

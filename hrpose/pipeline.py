@@ -104,7 +104,7 @@ class Pipeline:
     def _distinct(self, poses: Poses) -> Poses:
         """Drops unsure poses, and like the official evaluation those that repeat a better one."""
         if self._pose_threshold > 0:
-            poses = select(poses, np.flatnonzero(poses.scores >= self._pose_threshold))
+            poses = poses.take(np.flatnonzero(poses.scores >= self._pose_threshold))
         if self._oks_threshold >= 1 or len(poses) < 2 or not poses.skeleton.sigmas:
             return poses
         kept = oks_nms(
@@ -114,7 +114,7 @@ class Pipeline:
             np.array(poses.skeleton.sigmas, np.float32),
             threshold=self._oks_threshold,
         )
-        return select(poses, np.sort(kept))
+        return poses.take(np.sort(kept))
 
 
 def padded_areas(poses: Poses, aspect: float) -> FloatArray:
@@ -127,22 +127,6 @@ def padded_areas(poses: Poses, aspect: float) -> FloatArray:
     _, sizes = geometry.padded_region(torch.from_numpy(poses.boxes), aspect)
     areas: FloatArray = sizes.prod(dim=-1).numpy()
     return areas
-
-
-def select(poses: Poses, people: IntArray) -> Poses:
-    """The given people of a frame, in the given order."""
-    return Poses(
-        keypoints=poses.keypoints[people],
-        keypoint_scores=poses.keypoint_scores[people],
-        boxes=poses.boxes[people],
-        box_scores=poses.box_scores[people],
-        track_ids=poses.track_ids[people],
-        size=poses.size,
-        skeleton=poses.skeleton,
-        frame=poses.frame,
-        time=poses.time,
-        source=poses.source,
-    )
 
 
 def load(options: Options = _DEFAULT) -> Pipeline:

@@ -8,7 +8,7 @@ B crops in a batch, K keypoints. Missing is a low score, never NaN. N = 0 is leg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from hrpose.skeleton import Skeleton
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 class Size(NamedTuple):
@@ -60,12 +61,14 @@ class Frame(_Shown):
         index: Position in the source, from 0.
         time: Presentation timestamp in seconds, or None for a picture without time.
         source: Where it came from: a path as the user gave it, or a name.
+        damaged: Whether the decoder marked the picture as damaged.
     """
 
     image: torch.Tensor
     index: int = 0
     time: float | None = None
     source: str = ""
+    damaged: bool = False
 
     def __post_init__(self) -> None:
         _check("image", self.image.shape, (3, None, None))
@@ -144,6 +147,30 @@ class Peaks(_Shown):
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Heatmaps(_Shown):
+    """What the network saw of the people of one frame, on the host; for drawing.
+
+    Attributes:
+        values: (N, K, h, w) float16.
+        image_from_cells: (N, 2, 3) float32 affine maps from heatmap cells to image pixels.
+    """
+
+    values: NDArray[np.float16]
+    image_from_cells: FloatArray
+
+    def __post_init__(self) -> None:
+        _check("values", self.values.shape, (None, None, None, None))
+        _check("image_from_cells", self.image_from_cells.shape, (len(self.values), 2, 3))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, people: IntArray) -> Heatmaps:
+        """Those of the given people, in the given order."""
+        return Heatmaps(self.values[people], self.image_from_cells[people])
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Poses(_Shown):
     """The people of one frame, on the host; in the order of their detections.
 
@@ -158,6 +185,12 @@ class Poses(_Shown):
         frame: Index of the frame in its source, from 0.
         time: Presentation timestamp in seconds, or None.
         source: Where the frame came from.
+        damaged: Whether the frame is marked as damaged.
+        measured: (N, K, 2) float32 what was decoded where ``keypoints`` are smoothed; None where
+            they are as decoded.
+        filled: (N, K) bool keypoints that were not found here but filled in from frames before
+            and after; None is none of them.
+        heatmaps: What the network saw, if asked for.
     """
 
     keypoints: FloatArray
@@ -170,6 +203,10 @@ class Poses(_Shown):
     frame: int = 0
     time: float | None = None
     source: str = ""
+    damaged: bool = False
+    measured: FloatArray | None = None
+    filled: BoolArray | None = None
+    heatmaps: Heatmaps | None = None
 
     def __post_init__(self) -> None:
         people = len(self.box_scores)
@@ -178,9 +215,30 @@ class Poses(_Shown):
         _check("keypoint_scores", self.keypoint_scores.shape, (people, points))
         _check("boxes", self.boxes.shape, (people, 4))
         _check("track_ids", self.track_ids.shape, (people,))
+        if self.measured is not None:
+            _check("measured", self.measured.shape, (people, points, 2))
+        if self.filled is not None:
+            _check("filled", self.filled.shape, (people, points))
+        if self.heatmaps is not None:
+            _check("heatmaps", self.heatmaps.values.shape, (people, points, None, None))
 
     def __len__(self) -> int:
         return len(self.box_scores)
+
+    def take(self, people: IntArray) -> Poses:
+        """The given people, by their positions, in the given order."""
+        maps = self.heatmaps
+        return replace(
+            self,
+            keypoints=self.keypoints[people],
+            keypoint_scores=self.keypoint_scores[people],
+            boxes=self.boxes[people],
+            box_scores=self.box_scores[people],
+            track_ids=self.track_ids[people],
+            measured=None if self.measured is None else self.measured[people],
+            filled=None if self.filled is None else self.filled[people],
+            heatmaps=None if maps is None else maps.take(people),
+        )
 
     @property
     def scores(self) -> FloatArray:

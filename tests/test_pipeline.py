@@ -17,7 +17,7 @@ from hrpose.errors import BadImage
 from hrpose.estimator import Estimator
 from hrpose.models.hrnet import HRNetConfig
 from hrpose.models.networks import PoseNet
-from hrpose.pipeline import Detector, Pipeline, padded_areas, select
+from hrpose.pipeline import Detector, Pipeline, padded_areas
 from hrpose.skeleton import COCO17
 from hrpose.types import Codec, Detections, Frame, Poses, Size
 
@@ -187,13 +187,13 @@ def test_a_function_is_a_detector(estimator: Estimator) -> None:
     assert len(Pipeline(detector, estimator)(frame(0))) == 1
 
 
-def test_select_and_areas(estimator: Estimator) -> None:
+def test_take_and_areas(estimator: Estimator) -> None:
     poses: Poses = Pipeline(Boxes(TWINS, [0.9, 0.8, 0.3]), estimator, oks_threshold=1)(frame(3))
-    chosen = select(poses, np.array([2, 0]))
+    chosen = poses.take(np.array([2, 0]))
     np.testing.assert_array_equal(chosen.keypoints, poses.keypoints[[2, 0]])
     np.testing.assert_array_equal(chosen.boxes, poses.boxes[[2, 0]])
     assert chosen.box_scores.tolist() == pytest.approx([0.3, 0.9])
-    assert (chosen.frame, chosen.size, len(select(poses, np.arange(0)))) == (3, poses.size, 0)
+    assert (chosen.frame, chosen.size, len(poses.take(np.arange(0)))) == (3, poses.size, 0)
     _, regions = geometry.padded_region(torch.from_numpy(poses.boxes), 0.75)
     np.testing.assert_allclose(padded_areas(poses, 0.75), regions.prod(dim=1).numpy(), rtol=1e-6)
     assert padded_areas(poses, 0.75)[0] == pytest.approx((40 * 1.25) * (40 / 0.75 * 1.25), rel=1e-5)

@@ -16,7 +16,7 @@ from hrpose.evaluate.protocol import Protocol
 from hrpose.evaluate.results import Scored, scored_people
 from hrpose.evaluate.truth import GroundTruth
 from hrpose.formats.coco import PERSON
-from hrpose.pipeline import padded_areas, select
+from hrpose.pipeline import padded_areas
 from hrpose.similarity import oks_nms, soft_oks_nms
 from hrpose.types import Detections, FloatArray, Frame, Poses
 
@@ -41,7 +41,7 @@ def distinct(poses: Poses, aspect: float, protocol: Protocol) -> Poses:
         kept = soft_oks_nms(*people, threshold=protocol.oks_threshold, most=protocol.most_people)
     else:
         kept = oks_nms(*people, threshold=protocol.oks_threshold)
-    return select(poses, kept)
+    return poses.take(kept)
 
 
 def _extents(keypoints: FloatArray) -> FloatArray:
