@@ -7,11 +7,13 @@ such a test is then a failure.
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
 import random
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,17 @@ def shared() -> Path:
         reason = f"no shared data at {folder}; HRPOSE_SHARED may name another folder"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Starts processes that have torch from the outset; importing it takes each 5 s otherwise.
+
+    Tests that use it are of the xdist group "processes", so that one worker makes the server.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hrpose.train.pose", "hrpose.train.loop"])
+    return context
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,9 @@ def poses(people: int = 2, **changes: Any) -> Poses:
 def test_frame() -> None:
     frame = Frame(torch.zeros(3, 48, 64, dtype=torch.uint8), source="a.jpg")
     assert frame.size == Size(width=64, height=48)
-    assert repr(frame) == "Frame(image=(3, 48, 64) uint8, index=0, time=None, source='a.jpg')"
+    assert repr(frame) == (
+        "Frame(image=(3, 48, 64) uint8, index=0, time=None, source='a.jpg', damaged=False)"
+    )
     with pytest.raises(FrozenInstanceError):
         frame.index = 1  # type: ignore[misc]
 

@@ -1,61 +1,64 @@
-"""Several processes train as one: gloo on the CPU, started by torchrun as a user would."""
+"""Several processes train as one: gloo on the CPU."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from hrpose.errors import UsageError
-from hrpose.train import distributed
-from hrpose.train.distributed import Rank
-
-REPO = Path(__file__).parents[2]
-
-# Without batch norms: their statistics are those of each process, as in the published trainings.
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
 from torch import nn
+
 from hrpose.crop import CropSpec
+from hrpose.errors import UsageError
 from hrpose.media.store import Pictures
 from hrpose.skeleton import COCO17
 from hrpose.train import distributed
+from hrpose.train.distributed import Rank
 from hrpose.train.loop import train
 from hrpose.train.pose import PoseTask
 from hrpose.train.settings import Colour, PoseAugmentation, Settings
 from hrpose.train.shards import read_labels
 from hrpose.types import Codec, Size
 
-folder, out = Path(sys.argv[1]), Path(sys.argv[2])
-torch.set_num_threads(1)
-device = distributed.join(torch.device("cpu"))
-torch.manual_seed(3)
-network = nn.Sequential(
-    nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 17, 1)
-)
-still = PoseAugmentation(
-    scale=0, rotation=0, rotation_share=0, flip=0, half_body=0, shift=0,
-    colour=Colour(brightness=0, contrast=0, saturation=0, tint=0, grey=0, erase=0),
-)
-task = PoseTask(
-    network, read_labels(folder / "train.json", COCO17), Pictures([folder]),
-    crop=CropSpec(Size(48, 64)), codec=Codec(), skeleton=COCO17, augmentation=still, batch_size=8,
-)
-settings = Settings(steps=12, batch_size=8, lr=0.01, warmup=2, log_steps=1, ema=0.5)
-state = train(task, settings, out, device=device, resume=False)
-torch.save(state.average.state_dict(), out / f"average{distributed.rank().number}.pt")
-distributed.leave()
-"""
+REPO = Path(__file__).parents[2]
+
+
+def learn(folder: Path, out: Path, rank: int = 0, of: int = 1, port: int = 0) -> None:
+    """Trains in one of ``of`` processes, which torchrun would tell the same."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": of, "MASTER_PORT": port}
+    if of > 1:
+        os.environ.update({name: str(value) for name, value in place.items()})
+        os.environ["MASTER_ADDR"] = "127.0.0.1"
+    torch.set_num_threads(1)
+    device = distributed.join(torch.device("cpu"))
+    torch.manual_seed(3)
+    # Without batch norms: their statistics are those of each process, as in published trainings.
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(8, 17, 1),
+    )  # fmt: skip
+    still = PoseAugmentation(
+        scale=0, rotation=0, rotation_share=0, flip=0, half_body=0, shift=0,
+        colour=Colour(brightness=0, contrast=0, saturation=0, tint=0, grey=0, erase=0),
+    )  # fmt: skip
+    task = PoseTask(
+        network, read_labels(folder / "train.json", COCO17), Pictures([folder]),
+        crop=CropSpec(Size(48, 64)), codec=Codec(), skeleton=COCO17, augmentation=still,
+        batch_size=8,
+    )  # fmt: skip
+    settings = Settings(steps=12, batch_size=8, lr=0.01, warmup=2, log_steps=1, ema=0.5)
+    state = train(task, settings, out, device=device, resume=False)
+    torch.save(state.average.state_dict(), out / f"average{distributed.rank().number}.pt")
+    distributed.leave()
 
 
 @pytest.fixture
@@ -86,35 +89,63 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, out: Path, *, processes: int) -> list[float]:
-    """The losses in the log."""
-    out.mkdir()
-    script = folder / "train.py"
-    script.write_text(SCRIPT)
-    starter = [sys.executable]
-    if processes > 1:
-        starter += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
-    command = [*starter, str(script), str(folder), str(out)]
-    done = subprocess.run(
-        command, env=environment, timeout=300, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def losses(out: Path) -> list[float]:
     with (out / "log.csv").open(newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-def test_two_processes_learn_as_one_with_the_whole_batch(folder: Path) -> None:
-    one = run(folder, folder / "one", processes=1)
-    two = run(folder, folder / "two", processes=2)
-    assert len(one) == len(two) == 12
-    assert one[-1] < 0.9 * one[0]
-    assert two == pytest.approx(one, rel=1e-4)  # float32 sums in another order
-    whole = torch.load(folder / "one" / "average0.pt")
-    shares = [torch.load(folder / "two" / f"average{rank}.pt") for rank in (0, 1)]
+def check(folder: Path, one: Path, two: Path) -> None:
+    assert len(losses(one)) == len(losses(two)) == 12
+    assert losses(one)[-1] < 0.9 * losses(one)[0]
+    assert losses(two) == pytest.approx(losses(one), rel=1e-4)  # float32 sums in another order
+    whole = torch.load(one / "average0.pt")
+    shares = [torch.load(two / f"average{rank}.pt") for rank in (0, 1)]
     for name, value in whole.items():
         assert torch.equal(shares[0][name], shares[1][name])
         torch.testing.assert_close(shares[0][name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.xdist_group("processes")
+def test_two_processes_learn_as_one_with_the_whole_batch(
+    folder: Path, processes: ForkServerContext
+) -> None:
+    one, two = folder / "one", folder / "two"
+    one.mkdir()
+    two.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [processes.Process(target=learn, args=(folder, one))]
+    started += [processes.Process(target=learn, args=(folder, two, n, 2, port)) for n in (0, 1)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+    assert [process.exitcode for process in started] == [0, 0, 0]
+    check(folder, one, two)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_them(folder: Path, processes: ForkServerContext) -> None:
+    one, two = folder / "one", folder / "two"
+    one.mkdir()
+    two.mkdir()
+    script = folder / "train.py"
+    code = "from pathlib import Path; from tests.train.test_distributed import learn; import os"
+    rank = "int(os.environ['RANK']), 2, int(os.environ['MASTER_PORT'])"
+    script.write_text(f"{code}\nlearn(Path({str(folder)!r}), Path({str(two)!r}), {rank})\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
+    done = subprocess.run(
+        [*command, "--nproc-per-node=2", str(script)],
+        env=environment, timeout=300, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    alone = processes.Process(target=learn, args=(folder, one))
+    alone.start()
+    alone.join(120)
+    assert alone.exitcode == 0
+    check(folder, one, two)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])

@@ -3,79 +3,88 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
+from torch import Tensor, nn
 
-REPO = Path(__file__).parents[2]
-STEPS = 100
-
-# Saves after every step, so that most kills hit a checkpoint in the writing.
-SCRIPT = f"""
-import sys
-from pathlib import Path
-import numpy as np, torch
-from torch import nn
 from hrpose.train.loop import train
 from hrpose.train.settings import Settings
 
+STEPS = 100
+
+
 class Line:
-    def __init__(self):
+    """A task that is learnt in no time, with all that has a state: norms, dropout, momentum."""
+
+    def __init__(self) -> None:
         torch.manual_seed(5)
         self.network = nn.Sequential(
             nn.Linear(3, 64), nn.BatchNorm1d(64), nn.Dropout(0.1), nn.Linear(64, 1)
         )
 
-    def batches(self, first):
+    def batches(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             x = torch.from_numpy(np.random.default_rng((9, first)).standard_normal((16, 3))).float()
             yield x, x.sum(1, keepdim=True)
             first += 1
 
-    def loss(self, network, batch):
+    def loss(
+        self, network: nn.Module, batch: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, dict[str, float]]:
         x, y = batch
-        return ((network(x) - y) ** 2).mean(), {{}}
-
-out = Path(sys.argv[1])
-torch.set_num_threads(1)
-settings = Settings(
-    steps={STEPS}, batch_size=16, lr=0.02, warmup=4, log_steps=10, checkpoint_minutes=0
-)
-resume = (out / "checkpoint.pt").exists()
-train(Line(), settings, out, device=torch.device("cpu"), resume=resume)
-"""
+        return ((network(x) - y) ** 2).mean(), {}
 
 
-def start(out: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(out)], cwd=REPO, stderr=subprocess.DEVNULL
+def run(out: Path) -> None:
+    """Trains, or goes on; saves after every step, so that most kills hit a file in the writing."""
+    torch.set_num_threads(1)
+    settings = Settings(
+        steps=STEPS, batch_size=16, lr=0.02, warmup=4, log_steps=10, checkpoint_minutes=0
     )
+    resume = (out / "checkpoint.pt").exists()
+    train(Line(), settings, out, device=torch.device("cpu"), resume=resume)
 
 
-def test_kills_leave_no_trace(tmp_path: Path) -> None:
+def start(processes: ForkServerContext, out: Path) -> BaseProcess:
+    process = processes.Process(target=run, args=(out,))
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess) -> int | None:
+    process.join(120)
+    return process.exitcode
+
+
+@pytest.mark.xdist_group("processes")
+def test_kills_leave_no_trace(processes: ForkServerContext, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()
-    undisturbed = start(whole)
+    undisturbed = start(processes, whole)
     moments, kills, reached = random.Random(7), 0, 0
     for _ in range(2):
-        run = start(parts)
+        process = start(processes, parts)
         deadline = time.monotonic() + 120
-        while run.poll() is None and logged(parts) < reached + 30 and time.monotonic() < deadline:
+        while process.is_alive() and logged(parts) < reached + 30 and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(moments.uniform(0, 0.02))
-        kills += run.poll() is None
-        run.kill()
-        run.wait()
+        kills += process.is_alive()
+        process.kill()
+        process.join()
         reached = logged(parts)
         assert reached > 0
     assert kills == 2
     assert reached < STEPS
-    assert start(parts).wait(timeout=120) == 0
-    assert undisturbed.wait(timeout=120) == 0
+    assert finish(start(processes, parts)) == 0
+    assert finish(undisturbed) == 0
     want, got = (torch.load(f / "checkpoint.pt", weights_only=True) for f in (whole, parts))
     assert got["step"] == want["step"] == STEPS
     for part in ("network", "average"):
