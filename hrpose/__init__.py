@@ -18,10 +18,15 @@ file, a set of interchangeable siblings is a folder.
     crop         frames + boxes -> Crops, one batched resample on the device
     zoo/         what is known about checkpoints, and loading them
     media/       pixels in and out: pictures, videos, folders, safe output
-    formats/     poses to and from files others defined
+    formats/     poses to and from files: native JSON, JSONL, COCO, OpenPose, CSV, Parquet
     device       where networks run, in which precision, how many at a time
+    results      people to files: one format or several, whole or not at all
     detector     frames -> Detections
     estimator    Crops -> Poses
+    motion       the state of tracked people: a Kalman filter in real seconds
+    tracker      Poses -> Poses with ids that last
+    filters      the mathematics of smoothing
+    smoother     Poses -> Poses, steady over time
     draw         Frame + Poses -> picture
     pipeline     the chain: frames -> iterator of (Frame, Poses)
     run          files to files: pictures or a video in, drawings and JSON out

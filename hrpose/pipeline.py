@@ -20,11 +20,13 @@ from hrpose.estimator import Estimator
 from hrpose.media.image import read_image
 from hrpose.options import Options
 from hrpose.similarity import oks_nms
-from hrpose.types import Codec, Detections, FloatArray, Frame, IntArray, Poses
+from hrpose.tracker import Tracker
+from hrpose.types import Codec, Detections, FloatArray, Frame, Poses
 from hrpose.zoo.load import load as load_model
 from hrpose.zoo.specs import ModelSpec
 
 Detector = Callable[[Sequence[Frame]], list[Detections]]
+Batch = tuple[list[Frame], list[Detections]]
 Part = TypeVar("Part")
 
 _DEFAULT = Options()
@@ -71,7 +73,7 @@ class Pipeline:
         if frame_batch < 1:
             raise ValueError(f"frame_batch is {frame_batch}, expected at least 1")
         self._detector, self._estimator = detector, estimator
-        self._frame_batch, self._oks_threshold = frame_batch, oks_threshold
+        self.frame_batch, self._oks_threshold = frame_batch, oks_threshold
         self._pose_threshold = pose_threshold
         self.models = tuple(models)
         self.skeleton = estimator.skeleton
@@ -94,12 +96,86 @@ class Pipeline:
     def run(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Poses]]:
         """Yields every frame with its people, in order; takes frames as it goes.
 
+        The two stages of it, ``posed(detected(frames))``, may be run in threads of their own.
+
         Args:
             frames: Of any sizes; at most a batch of them is held.
         """
-        for batch in batches(frames, self._frame_batch):
-            poses = self._estimator(batch, self._detector(batch))
+        return self.posed(self.detected(frames))
+
+    def detected(self, frames: Iterable[Frame]) -> Iterator[Batch]:
+        """Yields batches of frames with the people that the detector finds."""
+        for batch in batches(frames, self.frame_batch):
+            yield batch, self._detector(batch)
+
+    def posed(self, found: Iterable[Batch]) -> Iterator[tuple[Frame, Poses]]:
+        """Yields every frame of the batches with the poses of its people."""
+        for batch, detections in found:
+            poses = self._estimator(batch, detections)
             yield from zip(batch, map(self._distinct, poses), strict=True)
+
+    def follow(
+        self, frames: Iterable[Frame], tracker: Tracker, detect_every: int = 1
+    ) -> Iterator[tuple[Frame, Poses]]:
+        """Yields every frame with its people and their ids; detects in some frames only.
+
+        In the frames between, people are looked for where their last pose and their motion lead.
+        Somebody whose pose is lost there is out until the next detection, as is who comes in.
+        ``box_scores`` are then those of the last detection. A new clip, where time goes back or
+        the size changes, begins with a detection.
+
+        Args:
+            frames: Of any sizes; those between ``frame_batch`` detections are held, and at most
+                ``BATCH_PIXELS`` pixels.
+            tracker: Gives the ids; of this sequence only.
+            detect_every: The detector runs on every so manieth frame. 1 is ``run`` with the tracker
+                behind it.
+        """
+        if detect_every < 1:
+            raise ValueError(f"detect_every is {detect_every}, expected at least 1")
+        if detect_every == 1:
+            yield from ((frame, tracker(poses)) for frame, poses in self.run(frames))
+            return
+        for frame, found in self._now_and_then(frames, detect_every):
+            if found is not None:
+                yield frame, tracker(self._distinct(*self._estimator([frame], [found])))
+                continue
+            expected, tracks = tracker.expect(frame)
+            (poses,) = self._estimator([frame], [expected])
+            yield frame, tracker.keep(self._distinct(replace(poses, track_ids=tracks)))
+
+    def _now_and_then(
+        self, frames: Iterable[Frame], every: int
+    ) -> Iterator[tuple[Frame, Detections | None]]:
+        """Frames with the people of every so manieth, None between; detected in batches."""
+        waiting: list[tuple[Frame, bool]] = []
+        pixels = due = 0
+        before: Frame | None = None
+        for frame in frames:
+            if before is None or _begins(frame, before):
+                due = 0
+            key, before = due == 0, frame
+            due = (due or every) - 1
+            size = frame.size.width * frame.size.height
+            if waiting and pixels + size > BATCH_PIXELS:
+                yield from self._detect_keys(waiting)
+                waiting, pixels = [], 0
+            if key or waiting:
+                waiting.append((frame, key))
+                pixels += size
+            else:  # nothing to wait for
+                yield frame, None
+            if sum(key for _, key in waiting) == self.frame_batch:
+                yield from self._detect_keys(waiting)
+                waiting, pixels = [], 0
+        yield from self._detect_keys(waiting)
+
+    def _detect_keys(
+        self, waiting: Sequence[tuple[Frame, bool]]
+    ) -> Iterator[tuple[Frame, Detections | None]]:
+        keys = [frame for frame, key in waiting if key]
+        found = iter(self._detector(keys) if keys else [])
+        return ((frame, next(found) if key else None) for frame, key in waiting)
 
     def _distinct(self, poses: Poses) -> Poses:
         """Drops unsure poses, and like the official evaluation those that repeat a better one."""
@@ -129,11 +205,12 @@ def padded_areas(poses: Poses, aspect: float) -> FloatArray:
     return areas
 
 
-def load(options: Options = _DEFAULT) -> Pipeline:
+def load(options: Options = _DEFAULT, *, heatmaps: bool = False) -> Pipeline:
     """Builds the chain with the models that come in the box, or others.
 
     Args:
         options: Which models and how to run them.
+        heatmaps: Whether poses carry heatmaps, for drawing.
 
     Returns:
         A pipeline; call it with a picture, or give ``run`` an iterator of frames.
@@ -144,7 +221,7 @@ def load(options: Options = _DEFAULT) -> Pipeline:
     """
     device = choose_device(options.device)
     detector, found_by = load_detector(options, device)
-    estimator, posed_by = build_estimator(options, device)
+    estimator, posed_by = build_estimator(options, device, heatmaps=heatmaps)
     if posed_by.task == "face" and found_by.sha256:
         raise UsageError(
             f"{posed_by.name} finds points of faces, and {found_by.name} finds people",
@@ -161,7 +238,7 @@ def load(options: Options = _DEFAULT) -> Pipeline:
 
 
 def build_estimator(
-    options: Options, device: torch.device, *, weights: Path | None = None
+    options: Options, device: torch.device, *, weights: Path | None = None, heatmaps: bool = False
 ) -> tuple[Estimator, UsedModel]:
     """The pose stage of the options; ``weights`` replaces the model's own file."""
     model = load_model(options.pose, path=weights)
@@ -174,6 +251,7 @@ def build_estimator(
         dtype=choose_dtype(options.dtype),
         batch_size=options.crop_batch,
         flip_test=options.flip_test,
+        keep_heatmaps=heatmaps,
     )
     return estimator, UsedModel(model.spec.task, model.spec.name, model.sha256)
 
@@ -212,6 +290,13 @@ def _required(part: Part | None, spec: ModelSpec) -> Part:
     if part is None:
         raise UsageError(f"{spec.name} is no pose model", hint="see `hrpose models`")
     return part
+
+
+def _begins(frame: Frame, before: Frame) -> bool:
+    """Whether a frame is the first of another clip, or of the same one again."""
+    if frame.size != before.size:
+        return True
+    return frame.time is not None and before.time is not None and frame.time < before.time
 
 
 def _frame(picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame) -> Frame:

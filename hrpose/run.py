@@ -1,6 +1,6 @@
-"""From files to files: pictures or a video in, drawings and JSON out, streaming.
+"""From files to files: pictures in, drawings and results out, streaming; clips are in `clip`.
 
-Memory is bounded by the batches of the pipeline, not by the number of pictures or frames. Every
+Memory is bounded by the batches of the pipeline, not by the number of pictures. Every
 file appears whole or not at all. A picture that cannot be read is an outcome like any other: the
 rest goes on.
 """
@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,18 +19,20 @@ from hrpose import __version__
 from hrpose.device import choose_device
 from hrpose.draw import draw
 from hrpose.errors import InputError
-from hrpose.formats import WRITERS, CocoWriter, Header, ModelRecord, NativeWriter
-from hrpose.media import atomic_output, read_image, write_image
+from hrpose.formats import Header, ModelRecord
+from hrpose.formats.record import Setting
+from hrpose.media import read_image, write_image
+from hrpose.media.ahead import read_ahead
 from hrpose.media.targets import Target
-from hrpose.media.video import VideoReader, VideoWriter
-from hrpose.options import Options, Style
+from hrpose.options import Options, Smoothing, Span, Style, Tracking
 from hrpose.pipeline import Pipeline
-from hrpose.types import Frame, Poses, Size
+from hrpose.results import Results, open_results
+from hrpose.types import Frame, Poses
 
 Item = TypeVar("Item")
+Settings = Tracking | Smoothing | Span
 Read = TypeVar("Read")
 
-READERS = 4  # threads that decode pictures; more only wait for each other
 _NOT_SHAPING = ("frame_batch", "crop_batch")  # options that change speed, not results
 
 
@@ -41,13 +42,13 @@ class Output:
 
     Attributes:
         header: What is the same for all pictures.
-        format: A key of ``formats.WRITERS``.
+        formats: Keys of ``results.FORMATS``.
         style: How to draw.
         force: Whether existing files are replaced.
     """
 
     header: Header
-    format: str
+    formats: tuple[str, ...]
     style: Style
     force: bool
 
@@ -77,13 +78,11 @@ class Tally:
         pictures: Pictures or frames whose people were written.
         people: People in all of them together.
         failed: Pictures that could not be read.
-        notes: What else is worth a line, for instance sound that was left out.
     """
 
     pictures: int = 0
     people: int = 0
     failed: tuple[Unreadable, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 Reading = Frame | Unreadable
@@ -109,6 +108,8 @@ class Stop:
             except StopIteration:
                 return
             except KeyboardInterrupt:
+                if self.asked:  # the second one
+                    raise
                 self.asked = True
                 break
             started = True
@@ -117,18 +118,28 @@ class Stop:
             raise KeyboardInterrupt
 
 
-def header_of(pipeline: Pipeline, options: Options) -> Header:
-    """What result files say about a run: skeleton, models with hashes, and settings."""
-    settings = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in asdict(options).items()
-        if value is not None and name not in _NOT_SHAPING
-    }
+def header_of(pipeline: Pipeline, options: Options, *more: Settings | None) -> Header:
+    """What result files say about a run: skeleton, models with hashes, and settings.
+
+    Args:
+        pipeline: The chain.
+        options: What it was made from.
+        more: What else shaped the results; named ``smoothing.method`` and so on.
+    """
+    settings = {name: value for name, value in _plain(options).items() if name not in _NOT_SHAPING}
     settings["device"] = str(choose_device(options.device))
     if options.boxes is not None:
         del settings["detector"]
+    for group in filter(None, more):
+        name = type(group).__name__.lower()
+        settings |= {f"{name}.{key}": value for key, value in _plain(group).items()}
     models = [ModelRecord(m.task, m.name, m.sha256) for m in pipeline.models if m.sha256]
     return Header.of(pipeline.skeleton, hrpose=__version__, models=models, settings=settings)
+
+
+def _plain(group: Settings | Options) -> dict[str, Setting]:
+    values = {name: value for name, value in asdict(group).items() if value is not None}
+    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
 
 
 def read_pictures(paths: Iterable[Path], *, max_pixels: int, ahead: int) -> Iterator[Reading]:
@@ -140,29 +151,6 @@ def read_pictures(paths: Iterable[Path], *, max_pixels: int, ahead: int) -> Iter
         ahead: Most pictures that wait, decoded, to be taken.
     """
     return read_ahead(paths, lambda path: _read(path, max_pixels), ahead=ahead)
-
-
-def read_ahead(
-    items: Iterable[Item], read: Callable[[Item], Read], *, ahead: int
-) -> Iterator[Read]:
-    """Yields ``read(item)`` in order; threads do it while the taker is busy with earlier ones.
-
-    Args:
-        items: What to read.
-        read: Reads one of them; must be safe to run in several threads.
-        ahead: Most results that wait to be taken.
-    """
-    pool = ThreadPoolExecutor(min(ahead, READERS), thread_name_prefix="hrpose-reader")
-    waiting: deque[Future[Read]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(read, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _read(path: Path, max_pixels: int) -> Reading:
@@ -258,70 +246,5 @@ def run_batch(
     return Tally(pictures, people, tuple(failed))
 
 
-def run_video(
-    pipeline: Pipeline,
-    reader: VideoReader,
-    target: Target,
-    output: Output,
-    *,
-    stop: Stop,
-    watch: Callable[[], object],
-) -> Tally:
-    """Writes the drawn video, with its times and its sound, and the JSON of its frames.
-
-    Args:
-        pipeline: The chain.
-        reader: The video, opened.
-        target: Its path and where the results go.
-        output: How to write.
-        stop: When asked, the files hold the frames until then.
-        watch: Called after every frame.
-
-    Raises:
-        OutputError: A result cannot be written; then there is none.
-    """
-    pictures = people = 0
-    with ExitStack() as stack:
-        writer = film = None
-        if target.json is not None:
-            writer = stack.enter_context(_results(target.json, output))
-        if target.drawing is not None:
-            film = stack.enter_context(_film(reader, target, target.drawing, output))
-        for frame, poses in pipeline.run(stop.until(reader)):
-            if film is not None:
-                assert frame.time is not None, "a frame of a video has a time"
-                film.write(draw(frame, poses, output.style), frame.time)
-            if writer is not None:
-                writer.write(poses)
-            pictures, people = pictures + 1, people + len(poses)
-            watch()
-        if film is not None and stop.asked:
-            film.end_sound()
-    return Tally(pictures, people, notes=() if film is None else tuple(_notes(film)))
-
-
-def _film(reader: VideoReader, target: Target, path: Path, output: Output) -> VideoWriter:
-    width, height = reader.size
-    return VideoWriter(
-        path,
-        size=Size(2 * width if output.style.side_by_side else width, height),
-        rate=reader.rate,
-        audio_from=target.source,
-        force=output.force,
-    )
-
-
-def _notes(film: VideoWriter) -> Iterator[str]:
-    yield from film.dropped_audio
-    if film.moved:
-        yield f"{film.moved} frames had times that do not grow; they were moved"
-
-
-@contextmanager
-def _results(path: Path, output: Output) -> Iterator[NativeWriter | CocoWriter]:
-    with (
-        atomic_output(path, force=output.force) as temporary,
-        temporary.open("wb") as file,
-        WRITERS[output.format](file, output.header) as writer,
-    ):
-        yield writer
+def _results(path: Path, output: Output) -> AbstractContextManager[Results]:
+    return open_results(path, output.formats, output.header, force=output.force)

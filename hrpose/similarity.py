@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from hrpose.types import FloatArray, IntArray
 
+DoubleArray = NDArray[np.float64]
+
 
 def box_iou(a: FloatArray, b: FloatArray) -> FloatArray:
     """Intersection over union of every box of ``a`` (N, 4) with every box of ``b`` (M, 4), xyxy.
@@ -47,6 +49,55 @@ def oks(
     area = (areas_a[:, None].astype(np.float64) + areas_b[None]) / 2 + np.spacing(1)
     variance = (2 * sigmas.astype(np.float64)) ** 2
     alike: NDArray[np.float64] = np.exp(-squared / variance / area[..., None] / 2).mean(axis=2)
+    return alike
+
+
+def pair_iou(a: DoubleArray, b: DoubleArray) -> DoubleArray:
+    """(P,) IoU of P pairs of boxes, (P, 4) xyxy each; 0 where both are empty."""
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    overlap = np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
+    union = _areas(a) + _areas(b) - overlap
+    iou: DoubleArray = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou
+
+
+def _areas(boxes: DoubleArray) -> DoubleArray:
+    areas: DoubleArray = np.maximum(boxes[:, 2] - boxes[:, 0], 0)
+    return areas * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
+
+
+def pair_oks(
+    a: DoubleArray,
+    b: DoubleArray,
+    areas: DoubleArray,
+    sigmas: DoubleArray,
+    *,
+    weights: DoubleArray,
+    extra: DoubleArray,
+) -> DoubleArray:
+    """OKS of P pairs of poses whose keypoints count by weight and may lie further off than labels.
+
+    With weights of 1 and no extra variance as :func:`oks`.
+
+    Args:
+        a: (P, K, 2) keypoints, px.
+        b: (P, K, 2) keypoints, px.
+        areas: (P,) px^2.
+        sigmas: (K,) of the skeleton.
+        weights: (P, K), at least 0.
+        extra: (P,) px^2, variance that is added to that of the labels.
+
+    Returns:
+        (P,) 0 to 1; 0 where all weights are.
+    """
+    off = a - b
+    squared = off[..., 0] ** 2 + off[..., 1] ** 2
+    variance = (2 * sigmas) ** 2 * areas[:, None] + extra[:, None] + np.spacing(1)
+    terms = weights * np.exp(-squared / variance / 2)
+    total = weights.sum(axis=1)
+    alike: DoubleArray = np.divide(
+        terms.sum(axis=1), total, out=np.zeros_like(total), where=total > 0
+    )
     return alike
 
 

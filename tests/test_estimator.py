@@ -8,6 +8,7 @@ inverse affine in float32 at 1000 px.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -166,6 +167,48 @@ def test_flip_test_is_the_average_with_the_mirrored_crop(codec: Codec) -> None:
     peaks = heatmap.decode(total / 2, codec)
     want = geometry.apply(crops.image_from_crop, heatmap.crop_from_cells(peaks.xy, codec))
     np.testing.assert_allclose(found.keypoints, want.numpy(), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_heatmaps_come_along_and_change_nothing(flip_test: bool) -> None:
+    settings = {"batch_size": 16, "flip_test": flip_test}
+    plain = estimator(**settings)(FRAMES, PEOPLE)
+    kept = estimator(keep_heatmaps=True, **settings)(FRAMES, PEOPLE)
+    for without, poses in zip(plain, kept, strict=True):
+        assert without.heatmaps is None
+        assert poses.heatmaps is not None
+        assert poses.heatmaps.values.shape == (len(poses), 17, 24, 16)
+        assert poses.heatmaps.values.dtype == np.float16
+        np.testing.assert_array_equal(poses.keypoints, without.keypoints)
+        np.testing.assert_array_equal(poses.keypoint_scores, without.keypoint_scores)
+        peaks = poses.heatmaps.values.max(axis=(2, 3)).clip(0).astype(np.float32)
+        np.testing.assert_allclose(peaks, poses.keypoint_scores, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("codec", [CODEC, Codec()], ids=["with offset", "official"])
+def test_heatmaps_lie_where_the_keypoints_are(codec: Codec) -> None:
+    plain = replace(codec, refine="none")  # keypoints in the middle of cells
+    (poses,) = estimator(codec=plain, keep_heatmaps=True)(FRAMES[:1], PEOPLE[:1])
+    maps = poses.heatmaps
+    assert maps is not None
+    for person in range(len(poses)):
+        flat = maps.values[person].astype(np.float32).reshape(17, -1)
+        x, y = flat.argmax(axis=1) % 16, flat.argmax(axis=1) // 16
+        cells = np.stack([x, y, np.ones(17)])
+        highest = np.sort(flat, axis=1)[:, -2:]
+        sure = (highest[:, 0] < highest[:, 1]) & (highest[:, 1] > 0)  # float16 makes ties
+        assert sure.any()
+        got = (maps.image_from_cells[person] @ cells).T
+        np.testing.assert_allclose(got[sure], poses.keypoints[person][sure], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_heatmaps_of_nobody(frames: int) -> None:
+    nobody = [Detections(torch.zeros(0, 4), torch.zeros(0))] * frames
+    found = estimator(keep_heatmaps=True)(FRAMES[:frames], nobody)
+    assert [poses.heatmaps.values.shape for poses in found if poses.heatmaps is not None] == [
+        (0, 17, 24, 16)
+    ] * frames
 
 
 class Brightness(nn.Module):

@@ -33,6 +33,6 @@ def unimported() -> Iterator[None]:
     sys.modules.update(ours)
 
 
-@pytest.mark.parametrize("first", ["import hrpose.draw", "from hrpose.draw import Style", "pass"])
+@pytest.mark.parametrize("first", ["import hrpose.draw", "from hrpose.draw import Trails", "pass"])
 def test_draw_is_the_function_whoever_imports_first(first: str, unimported: None) -> None:
     exec(f"import hrpose\n{first}\nassert callable(hrpose.draw), hrpose.draw", {})

@@ -14,8 +14,8 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 FILES = sorted((REPO / "hrpose").rglob("*.py"))
 ORDER = """errors options skeleton types geometry similarity heatmap models crop zoo media formats
-device stages results detector estimator tracker smoother draw pipeline clip run evaluate train deploy
-cli""".split()  # noqa: SIM905
+device stages results detector estimator motion tracker filters smoother draw pipeline run clip
+evaluate train deploy cli""".split()  # noqa: SIM905
 FORBIDDEN = {
     ("formats", "media"),
     ("draw", "formats"),

@@ -19,6 +19,7 @@ from hrpose.models.hrnet import HRNetConfig
 from hrpose.models.networks import PoseNet
 from hrpose.pipeline import Detector, Pipeline, padded_areas
 from hrpose.skeleton import COCO17
+from hrpose.tracker import Tracker
 from hrpose.types import Codec, Detections, Frame, Poses, Size
 
 TINY = HRNetConfig(width=4, stem=8, planes=4, bottlenecks=1, modules=(1, 1, 1), blocks=1)
@@ -214,3 +215,136 @@ def test_unsure_poses_are_dropped_only_when_asked(
         monkeypatch.setattr(chain, "_estimator", certain)
     assert every(frame(0)).scores.tolist() == pytest.approx([0.3, 0.9, 0.6])
     assert some(frame(0)).scores.tolist() == pytest.approx([0.9, 0.6])
+
+
+SCENE = Size(64, 48)
+BODY = np.random.default_rng(0).uniform([-3, -8], [3, 8], (17, 2))  # px around the centre
+
+
+def boxes_at(index: int) -> dict[int, list[float]]:
+    """Two people who walk towards each other in two rows; the second comes in at frame 5."""
+    places = {0: (8 + 1.5 * index, 14)} | ({1: (58 - 1.5 * index, 36)} if index >= 5 else {})
+    return {i: [x - 4, y - 9, x + 4, y + 9] for i, (x, y) in places.items()}
+
+
+class Finder:
+    """Finds them by looking at the truth, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Detections]:
+        self.batches.append([f.index for f in frames])
+        found = [torch.tensor([*boxes_at(f.index).values()]).view(-1, 4) for f in frames]
+        return [Detections(boxes, torch.full((len(boxes),), 0.9)) for boxes in found]
+
+
+class Looker:
+    """Finds the keypoints of who is covered by a box, and nothing elsewhere."""
+
+    skeleton, crop = COCO17, CropSpec(Size(64, 96))
+
+    def __call__(self, frames: Sequence[Frame], found: Sequence[Detections]) -> list[Poses]:
+        pairs = zip(frames, found, strict=True)
+        return [self._look(frame, d.boxes.numpy(), d.scores.numpy()) for frame, d in pairs]
+
+    def _look(self, frame: Frame, boxes: np.ndarray, scores: np.ndarray) -> Poses:
+        points, seen = np.zeros((len(boxes), 17, 2), np.float32), np.zeros((len(boxes), 17))
+        for i, box in enumerate(boxes):
+            for truth in boxes_at(frame.index).values():
+                if (box[:2] - 3 <= truth[:2]).all() and (box[2:] + 3 >= truth[2:]).all():
+                    centre = np.add(truth[:2], truth[2:]) / 2
+                    points[i], seen[i] = centre + BODY, 0.8
+        return Poses(
+            keypoints=points, keypoint_scores=seen.astype(np.float32), boxes=boxes,
+            box_scores=scores, track_ids=np.full(len(boxes), -1, np.int64), size=frame.size,
+            skeleton=COCO17, frame=frame.index, time=frame.time,
+        )  # fmt: skip
+
+
+def clip(count: int = 20) -> list[Frame]:
+    image = torch.zeros(3, SCENE.height, SCENE.width, dtype=torch.uint8)
+    return [Frame(image, index=i, time=i / 25) for i in range(count)]
+
+
+def followed(every: int, frame_batch: int = 4) -> tuple[list[Poses], Finder]:
+    finder = Finder()
+    chain = Pipeline(finder, Looker(), frame_batch=frame_batch)  # type: ignore[arg-type]
+    results = list(chain.follow(iter(clip()), Tracker(), every))
+    assert [f.index for f, _ in results] == [p.frame for _, p in results] == list(range(20))
+    return [poses for _, poses in results], finder
+
+
+@pytest.mark.parametrize("every", [2, 4, 7])
+@pytest.mark.parametrize("frame_batch", [1, 3])
+def test_between_detections_poses_are_followed(every: int, frame_batch: int) -> None:
+    results, finder = followed(every, frame_batch)
+    keys = list(range(0, 20, every))
+    assert [i for batch in finder.batches for i in batch] == keys
+    assert max(map(len, finder.batches)) <= frame_batch
+    found_at = next(i for i in keys if i >= 5)  # the one who comes in between
+    for index, poses in enumerate(results):
+        assert poses.track_ids.tolist() == ([1, 2] if index >= found_at else [1])
+        truth = np.array([*boxes_at(index).values()])[: len(poses)]
+        centres = (truth[:, :2] + truth[:, 2:]) / 2
+        np.testing.assert_allclose(poses.keypoints, centres[:, None] + BODY, atol=1e-4)
+        np.testing.assert_allclose(poses.boxes, truth, atol=2.5)
+
+
+def test_following_does_not_depend_on_the_batch() -> None:
+    first, _ = followed(3, 1)
+    for frame_batch in (2, 7, 50):
+        for one, other in zip(first, followed(3, frame_batch)[0], strict=True):
+            np.testing.assert_array_equal(one.keypoints, other.keypoints)
+            np.testing.assert_array_equal(one.boxes, other.boxes)
+            np.testing.assert_array_equal(one.track_ids, other.track_ids)
+
+
+def test_detecting_in_every_frame_is_run_and_tracker() -> None:
+    results, finder = followed(1)
+    chain, tracker = Pipeline(Finder(), Looker()), Tracker()  # type: ignore[arg-type]
+    for got, (_, poses) in zip(results, chain.run(clip()), strict=True):
+        want = tracker(poses)
+        np.testing.assert_array_equal(got.keypoints, want.keypoints)
+        np.testing.assert_array_equal(got.track_ids, want.track_ids)
+    assert [len(batch) for batch in finder.batches] == [4] * 5
+
+
+def test_followed_frames_wait_for_detections_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(frame_batch: int) -> list[int]:
+        taken, most = 0, []
+
+        def camera() -> Iterator[Frame]:
+            nonlocal taken
+            for taken, given in enumerate(clip(), 1):  # noqa: B007 - read by the loop below
+                yield given
+
+        chain = Pipeline(Finder(), Looker(), frame_batch=frame_batch)  # type: ignore[arg-type]
+        for done, _ in enumerate(chain.follow(camera(), Tracker(), 4)):
+            most.append(taken - done)
+        return most
+
+    assert set(held(1)) == {1}
+    assert max(held(3)) == 9  # three detections, and the frames between
+    monkeypatch.setattr(pipeline, "BATCH_PIXELS", 5 * SCENE.width * SCENE.height)
+    assert max(held(3)) == 6
+
+
+def test_a_new_clip_begins_with_a_detection() -> None:
+    finder = Finder()
+    chain = Pipeline(finder, Looker(), frame_batch=1)  # type: ignore[arg-type]
+    tracker = Tracker()
+    ids = [p.track_ids.tolist() for _, p in chain.follow(clip(3) + clip(4), tracker, 5)]
+    assert finder.batches == [[0], [0]]
+    assert ids == [[1]] * 3 + [[2]] * 4
+    with pytest.raises(ValueError, match="detect_every"):
+        next(chain.follow(clip(1), tracker, 0))
+
+
+def test_run_is_two_stages(estimator: Estimator) -> None:
+    chain = Pipeline(one_person(), estimator, frame_batch=2)
+    frames = [frame(i) for i in range(3)]
+    found = list(chain.detected(frames))
+    assert [[f.index for f in batch] for batch, _ in found] == [[0, 1], [2]]
+    for (_, one), (_, other) in zip(chain.posed(found), chain.run(frames), strict=True):
+        np.testing.assert_array_equal(one.keypoints, other.keypoints)

@@ -17,7 +17,10 @@ from hrpose.cli import main
 from hrpose.zoo.own import skeleton_from
 
 REPO = Path(__file__).resolve().parents[1]
-INSTALLS = ("pip install -e . && hrpose image samples/", "pip install -e '.[test]' && pytest")
+INSTALLS = (
+    "pip install -e . && hrpose image samples/",
+    "pip install -e '.[test]' && pytest -n auto",
+)
 # These need data or a network: their words are checked, they are not run.
 PARSED_ONLY = (["train"], ["evaluate"], ["models", "get"], ["models", "add"])
 CLIP_FRAMES = 8  # of the copy: the whole clip takes a CPU too long for a test

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrpose.similarity import box_iou, oks, oks_nms, soft_oks_nms
+from hrpose.similarity import box_iou, oks, oks_nms, pair_iou, pair_oks, soft_oks_nms
 from hrpose.skeleton import COCO17
 from hrpose.types import FloatArray
 
@@ -64,6 +64,39 @@ def test_oks_against_a_loop() -> None:
     np.testing.assert_allclose(got, want, rtol=1e-5)
     assert 0.05 < got.min() < got.max() < 1 or np.isclose(got.max(), 1)
     np.testing.assert_allclose(np.diag(oks(a, areas_a, a, areas_a, SIGMAS)), 1)
+
+
+def test_pairs_are_the_diagonal_of_the_matrices() -> None:
+    (a, areas_a), (b, areas_b) = people(5, 7), people(5, 8)
+    boxes_a, boxes_b = (np.concatenate([p.min(1), p.max(1)], axis=1) for p in (a, b))
+    boxes_b[3] = boxes_a[3]
+    boxes_b[4, 2:] = boxes_b[4, :2]
+    iou = pair_iou(boxes_a.astype(np.float64), boxes_b.astype(np.float64))
+    np.testing.assert_allclose(iou, np.diag(box_iou(boxes_a, boxes_b)), rtol=1e-5)
+    areas = (areas_a + areas_b).astype(np.float64) / 2
+    got = pair_oks(a, b, areas, SIGMAS, weights=np.ones((5, 17)), extra=np.zeros(5))
+    np.testing.assert_allclose(got, np.diag(oks(a, areas_a, b, areas_b, SIGMAS)), rtol=1e-6)
+
+
+def test_weights_and_extra_variance_of_pairs() -> None:
+    a = np.zeros((1, 2, 2))
+    b = np.array([[[3.0, 4.0], [1000.0, 0.0]]])
+    sigmas = np.array([0.05, 0.05])  # variance 100 px^2 * 0.01 = 1 px^2
+    for weights, extra, want in (
+        ([1, 1], 0, math.exp(-12.5) / 2),
+        ([1, 0], 0, math.exp(-12.5)),
+        ([1, 3], 24, math.exp(-0.5) / 4),
+        ([0, 0], 0, 0),
+    ):
+        got = pair_oks(
+            a,
+            b,
+            np.array([100.0]),
+            sigmas,
+            weights=np.array([weights], float),
+            extra=np.array([float(extra)]),
+        )
+        assert got == pytest.approx([want])
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.6, 0.9])

@@ -42,14 +42,15 @@ def batch(
     """
     from hrpose import run
     from hrpose.media.targets import Target, plan, prepare
+    from hrpose.results import check_results
 
     pictures = _pictures(folder, draw_folder)
     targets = [Target(picture) for picture in pictures]
     if draw_folder is not None:
-        targets = plan(pictures, draw_folder, below=folder, json=False)
+        targets = plan(pictures, draw_folder, below=folder, json=None)
     drawings = [path for target in targets for path in target.results]
     prepare(drawings, sources=pictures, force=files.force, make_folders=True)
-    prepare([json_path], sources=pictures, force=files.force)
+    check_results([json_path], files.format, force=files.force, inputs=pictures)
     pipeline = load_noted(options, quiet=files.quiet)
     output = run.Output(run.header_of(pipeline, options), files.format, style, files.force)
     readings = run.read_pictures(pictures, max_pixels=files.max_pixels, ahead=options.frame_batch)

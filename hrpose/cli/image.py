@@ -40,10 +40,13 @@ def image(
     """
     from hrpose import run
     from hrpose.media.targets import plan, prepare
+    from hrpose.results import check_results, derived_suffix
 
-    targets = plan(photos, out)
-    results = [path for target in targets for path in target.results]
-    prepare(results, sources=photos, force=files.force, make_folders=True)
+    targets = plan(photos, out, json=derived_suffix(files.format))
+    drawings = [target.drawing for target in targets if target.drawing is not None]
+    prepare(drawings, sources=photos, force=files.force, make_folders=True)
+    records = [target.json for target in targets if target.json is not None]
+    check_results(records, files.format, force=files.force, inputs=photos)
     pipeline = load_noted(options, quiet=files.quiet)
     output = run.Output(run.header_of(pipeline, options), files.format, style, files.force)
     readings = run.read_pictures(photos, max_pixels=files.max_pixels, ahead=options.frame_batch)
@@ -53,13 +56,15 @@ def image(
             report_error(outcome.error)
             failed += 1
         else:
-            _tell(target, len(outcome[1]))
+            _tell(target, len(outcome[1]), files.format)
     if failed and len(photos) > 1 and not files.quiet:
         report("note", f"{failed} of {len(photos)} pictures could not be read")
     return InputError.exit_code if failed else 0
 
 
-def _tell(target: Target, people: int) -> None:
-    results = ", ".join(map(str, target.results))
+def _tell(target: Target, people: int, formats: tuple[str, ...]) -> None:
+    from hrpose.results import written
+
+    results = ", ".join(map(str, written(target, formats)))
     found = "1 person" if people == 1 else f"{people} people"
     click.echo(printable(f"{target.source}: {found} -> {results}"))

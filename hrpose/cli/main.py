@@ -38,6 +38,7 @@ COMMANDS = {
     "video": Row("hrpose.cli.video:video", "Find people in a video; draw them and write JSON."),
     "batch": Row("hrpose.cli.batch:batch", "Find people in all pictures below a folder."),
     "models": Row("hrpose.cli.models:models", "List, download and import models."),
+    "convert": Row("hrpose.cli.convert:convert", "Turn result files into another format."),
     "schema": Row("hrpose.cli.schema:schema", "Print the JSON Schema of the result files."),
     "train": Row("hrpose.cli.train:train", "Train a pose model or a person detector."),
     "evaluate": Row("hrpose.cli.evaluate:evaluate", "Measure models on labelled pictures."),

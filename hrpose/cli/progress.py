@@ -23,12 +23,12 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fm
 _STOPPING = b"\nstopping, what is done is kept; once more stops at once and keeps nothing\n"
 
 
-def load_noted(options: Options, *, quiet: bool) -> Pipeline:
+def load_noted(options: Options, *, quiet: bool, heatmaps: bool = False) -> Pipeline:
     """Loads the pipeline and says, unless ``quiet``, that its models are the small ones."""
     from hrpose import pipeline
     from hrpose.zoo.specs import SPECS
 
-    loaded = pipeline.load(options)
+    loaded = pipeline.load(options, heatmaps=heatmaps)
     names = [model.name for model in loaded.models]
     own = [name for name in names if name in SPECS and SPECS[name].embedded]
     if own and not quiet:

@@ -1,99 +1,148 @@
-"""``hrpose video``: a video to a drawn video and JSON."""
+"""``hrpose video``: clips to drawn videos and results."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
+from hrpose.cli.clips import Clips
 from hrpose.cli.options import PATH, Files, takes
-from hrpose.cli.progress import load_noted, progress_bar, stoppable
-from hrpose.cli.report import printable, report
+from hrpose.cli.progress import load_noted, stoppable
 from hrpose.errors import InputError, UsageError
-from hrpose.options import Options, Style
+from hrpose.options import Encoding, Options, Reading, Smoothing, Span, Style, Tracking
 
 if TYPE_CHECKING:
+    from hrpose.clip import How
+    from hrpose.media.clips import Source
+    from hrpose.media.preview import Preview
     from hrpose.media.targets import Target
-    from hrpose.media.video import VideoReader
-    from hrpose.run import Tally
-
-_SUFFIXES = (".mp4", ".m4v")
+    from hrpose.pipeline import Pipeline
+    from hrpose.run import Stop
 
 
 @click.command()
-@click.argument("clip", type=PATH)
+@click.argument("clips", nargs=-1, required=True, metavar="CLIPS...")
 @click.option(
-    "--out",
-    type=PATH,
-    metavar="FILE",
-    help="The drawn video, .mp4; default: CLIP.pose.mp4 in the current folder.",
-)
-@click.option("--json", "json_path", type=PATH, metavar="FILE", help="People of every frame.")
-@click.option("--no-draw", is_flag=True, help="Write no video, only --json.")
-@takes(Options, Style, Files)
+    "--out", type=PATH, metavar="FILE",
+    help="The drawn video: mp4, mov, mkv or webm; default: CLIP.pose.mp4 in the current folder."
+    " Of several clips, their folder.",
+)  # fmt: skip
+@click.option(
+    "--json", "json_path", type=PATH, metavar="FILE",
+    help="People of every frame, see --format. Of several clips, their folder.",
+)  # fmt: skip
+@click.option("--no-draw", is_flag=True, help="Write no video.")
+@click.option("--show", is_flag=True, help="Show the drawn frames as they come; q ends.")
+@click.option("--track", is_flag=True, help="Give people ids; what needs ids does so by itself.")
+@click.option("--smooth", is_flag=True, help="Steady the keypoints; see --smooth-method.")
+@takes(Options, Span, Reading, Tracking, Smoothing, Style, Encoding, Files)
 def video(
-    clip: Path, out: Path | None, json_path: Path | None, no_draw: bool,
-    options: Options, style: Style, files: Files,
+    clips: tuple[str, ...], out: Path | None, json_path: Path | None, no_draw: bool, show: bool,
+    track: bool, smooth: bool, options: Options, span: Span, reading: Reading, tracking: Tracking,
+    smoothing: Smoothing, style: Style, encoding: Encoding, files: Files,
 ) -> int:  # fmt: skip
-    """Find people in a video; draw them and write JSON.
+    """Find people in videos; draw them and write results.
 
-    The drawn video is H.264 in MP4 with the size, the frame times and the sound of CLIP. Where
-    CLIP is damaged, what can be read is written, and the exit code is 3.
+    CLIPS are videos, patterns, folders of videos or of numbered pictures, patterns of numbered
+    pictures (frame_%06d.png), - for standard input, the number of a camera or, with
+    --allow-network, URLs.
+
+    A drawn video has the size, the frame times and the sound of its clip. Where a clip is
+    damaged, what can be read is written; the exit code is 3 above --max-error-rate.
 
     The files appear whole or not at all. After Ctrl-C they hold the frames until then, under their
     names, playable, and the exit code is 130; a second Ctrl-C stops at once and writes none.
     """
-    from hrpose import run
-    from hrpose.media.targets import Target, prepare
-    from hrpose.media.video import VideoReader
+    from hrpose.media.clips import sources
 
-    target = Target(clip, None if no_draw else out or _default(clip), json_path)
-    _check(target, asked_for_video=out is not None)
-    prepare(target.results, sources=[clip], force=files.force)
-    with VideoReader(clip, max_pixels=files.max_pixels) as reader:
-        pipeline = load_noted(options, quiet=files.quiet)
-        output = run.Output(run.header_of(pipeline, options), files.format, style, files.force)
-        with stoppable() as stop:
-            with progress_bar(reader.frame_count, unit=" frames", quiet=files.quiet) as bar:
-                tally = run.run_video(pipeline, reader, target, output, stop=stop, watch=bar.update)
-            _tell(tally, target)
-            if stop.asked:
-                report("note", f"stopped; the results end after {tally.pictures} frames")
-        return _damage(reader, target)
-
-
-def _default(clip: Path) -> Path:
-    return Path(f"{clip.stem}.pose.mp4")
-
-
-def _check(target: Target, *, asked_for_video: bool) -> None:
-    if not target.results:
+    found = sources(clips, allow_network=reading.allow_network, rate=reading.fps)
+    show = show or (found[0].live and out is None and json_path is None and not no_draw)
+    if no_draw and out is not None:
+        raise UsageError("--no-draw and --out exclude each other", hint="leave one out")
+    if no_draw and json_path is None and not show:
         raise UsageError("--no-draw without --json writes nothing", hint="add --json FILE")
-    if target.drawing is None:
-        if asked_for_video:
-            raise UsageError("--no-draw and --out exclude each other", hint="leave one out")
-        return
-    if target.drawing.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"{target.drawing}: videos are written as MP4", hint="name it .mp4")
-    if target.json and os.path.abspath(target.json) == os.path.abspath(target.drawing):
+    draw = out is not None or not (no_draw or show)
+    if _is_default("smoothing_method") and (smooth or show):
+        files_too = draw or json_path is not None
+        method = "one-euro" if not files_too else "zero-phase" if smooth else "none"
+        smoothing = replace(smoothing, method=method)
+    targets = _plan(found, out if draw else None, json_path, draw, files)
+    _check_codecs(targets, encoding)
+    wanted = tracking if track or _needs_ids(tracking, smoothing, style) else None
+    if wanted is not None and _is_default("style_overlay"):
+        style = replace(style, overlay=(*style.overlay, "ids"))
+
+    @cache
+    def chain() -> tuple[Pipeline, How]:
+        from hrpose.clip import How
+        from hrpose.run import Output, header_of
+
+        pipeline = load_noted(options, quiet=files.quiet, heatmaps=style.heatmaps)
+        header = header_of(pipeline, options, wanted, smoothing, span)
+        output = Output(header, files.format, style, files.force)
+        part = span.max_frames is not None
+        return pipeline, How(output, wanted, smoothing, encoding, show, part)
+
+    only_shown = not draw and json_path is None and not found[0].live
+    with stoppable() as stop, _window(show, stop, real_time=only_shown) as preview:
+        work = Clips(chain, span, reading, files, stop, preview)
+        failed = 0
+        for source, target in zip(found, targets, strict=True):
+            if not stop.asked:
+                failed += not work.run(source, target)
+    return InputError.exit_code if failed else 0
+
+
+def _check_codecs(targets: Sequence[Target], encoding: Encoding) -> None:
+    from hrpose.media.codecs import recipe
+
+    for target in targets:
+        if target.drawing is not None:
+            recipe(target.drawing, encoding)
+
+
+def _window(show: bool, stop: Stop, *, real_time: bool) -> AbstractContextManager[Preview | None]:
+    if not show:
+        return nullcontext()
+    from hrpose.media.preview import Preview
+
+    return Preview(real_time=real_time, stopped=lambda: stop.asked)
+
+
+def _is_default(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.DEFAULT
+
+
+def _needs_ids(tracking: Tracking, smoothing: Smoothing, style: Style) -> bool:
+    steady = smoothing.method != "none" or smoothing.fill > 0
+    return tracking.detect_every > 1 or steady or not {"ids", "trails"}.isdisjoint(style.overlay)
+
+
+def _plan(
+    found: Sequence[Source], out: Path | None, json: Path | None, draw: bool, files: Files
+) -> list[Target]:
+    from hrpose.media.targets import make_folders_of, plan_clips, prepare
+    from hrpose.results import check_results, derived_suffix, written
+
+    paths = [path for source in found for path in source.inputs]
+    names, given = [source.name for source in found], [source.given for source in found]
+    suffix = derived_suffix(files.format)
+    targets = plan_clips(names, given, out=out, json=json, draw=draw, suffix=suffix)
+    drawings = [target.drawing for target in targets if target.drawing is not None]
+    results = [target.json for target in targets if target.json is not None]
+    named = [path for target in targets for path in written(target, files.format)]
+    if len(set(named)) < len(named):
         raise UsageError("--out and --json are one file", hint="name two files")
-
-
-def _tell(tally: Tally, target: Target) -> None:
-    for note in tally.notes:
-        report("warning", f"{target.source}: {note}")
-    each = tally.people / max(tally.pictures, 1)
-    results = ", ".join(map(str, target.results))
-    line = f"{target.source}: {tally.pictures} frames, {each:.1f} people in each -> {results}"
-    click.echo(printable(line))
-
-
-def _damage(reader: VideoReader, target: Target) -> int:
-    if not reader.report.damaged:
-        return 0
-    report("error", f"{target.source}: video is damaged: {reader.report}")
-    results = " and ".join(map(str, target.results))
-    report("hint", f"what could be read is in {results}; copy or download the video again")
-    return InputError.exit_code
+    if len(found) > 1:
+        make_folders_of(named)
+    prepare(drawings, sources=paths, force=files.force)
+    check_results(results, files.format, force=files.force, inputs=paths)
+    return targets

@@ -20,12 +20,13 @@ from tqdm import tqdm
 from hrpose.crop import CropSpec, normalise
 from hrpose.device import MicroBatches, choose_device, choose_dtype
 from hrpose.errors import BadAnnotation, HrposeError, InputError, UsageError
+from hrpose.media.ahead import read_ahead
 from hrpose.media.source import pictures
 from hrpose.media.store import Pictures
 from hrpose.models.folding import fold_batch_norms
 from hrpose.options import Options
 from hrpose.pipeline import UsedModel
-from hrpose.run import Unreadable, read_ahead
+from hrpose.run import Unreadable
 from hrpose.zoo.load import LoadedModel, load
 
 TOP = (1, 5)

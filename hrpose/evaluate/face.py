@@ -25,11 +25,12 @@ from hrpose.errors import BadAnnotation, InputError, UsageError
 from hrpose.estimator import Estimator
 from hrpose.evaluate.pck import BoolArray, DoubleArray, Points, relative_errors
 from hrpose.formats.faces import FaceLabels, read_faces
+from hrpose.media.ahead import read_ahead
 from hrpose.media.output import atomic_output
 from hrpose.media.store import Pictures
 from hrpose.options import Options
 from hrpose.pipeline import Pipeline, UsedModel, build_estimator
-from hrpose.run import Unreadable, read_ahead
+from hrpose.run import Unreadable
 from hrpose.skeleton import Skeleton
 from hrpose.types import Detections, FloatArray, Frame
 

@@ -23,10 +23,11 @@ from hrpose.estimator import Estimator
 from hrpose.evaluate.pck import COUNTED, area, by_group, curve, relative_errors
 from hrpose.evaluate.report import GROUND_TRUTH
 from hrpose.formats.mpii import MpiiLabels, MpiiPeople, read_mpii, read_mpii_truth
+from hrpose.media.ahead import read_ahead
 from hrpose.media.store import Pictures
 from hrpose.options import Options
 from hrpose.pipeline import Pipeline, UsedModel, build_estimator
-from hrpose.run import Unreadable, read_ahead
+from hrpose.run import Unreadable
 from hrpose.skeleton import MPII16, Skeleton
 from hrpose.types import Detections, FloatArray, Frame
 

@@ -16,8 +16,9 @@ from hrpose import geometry
 from hrpose.errors import BadAnnotation, HrposeError, InputError
 from hrpose.evaluate.protocol import OFFICIAL, Protocol
 from hrpose.formats.coco import PERSON, read_detections
+from hrpose.media.ahead import read_ahead
 from hrpose.media.store import Pictures
-from hrpose.run import Unreadable, read_ahead
+from hrpose.run import Unreadable
 from hrpose.skeleton import COCO17
 from hrpose.types import Detections, Frame, Size
 

@@ -2,8 +2,9 @@
 
 Results are the list that the COCO keypoint evaluation takes: per person ``image_id``,
 ``category_id`` 1, ``keypoints`` (17 times x, y, score), ``score`` and ``bbox`` (x, y, width,
-height). Unlike the native format it has no place for picture sizes, times or failures, and people
-of two pictures with one number in their names cannot be told apart.
+height), and of people with an id ``track_id``. Unlike the native format it has no place for picture
+sizes, times, failures or measured values beside smoothed ones, and people of two pictures with one
+number in their names cannot be told apart.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
-from typing import Annotated, BinaryIO, Self
+from typing import Annotated, BinaryIO
 
 import msgspec
 import numpy as np
 import torch
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hrpose.errors import BadAnnotation, InputError
-from hrpose.formats.native import encodable, shortest
+from hrpose.formats.pictures import shortest
+from hrpose.formats.record import text_of
+from hrpose.formats.writer import PoseWriter
 from hrpose.geometry import xyxy_from_xywh
 from hrpose.skeleton import COCO17
 from hrpose.types import Detections, FloatArray, Poses
@@ -63,6 +66,7 @@ class _Entry(Struct, frozen=True):
     keypoints: list[float]
     score: float
     bbox: list[float]
+    track_id: int | UnsetType = UNSET
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -84,23 +88,20 @@ def image_id(source: str) -> ImageId:
     groups = re.findall("[0-9]+", path.stem)
     if groups and len(groups[-1]) <= _DIGITS:
         return int(groups[-1])
-    return encodable(path.name)[0]
+    return text_of(path.name)
 
 
-class CocoWriter:
-    """Writes a COCO keypoint results list picture by picture; memory does not grow.
-
-    As a context manager it completes the list when the block ends without an error; after an
-    error the file stays incomplete. ``OSError`` of the file passes through.
+class CocoWriter(PoseWriter):
+    """Writes a COCO keypoint results list.
 
     Args:
         file: Open for writing bytes; stays open.
     """
 
     def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
         self._file = file
         self._comma = b"\n"
-        self._closed = False
         file.write(b"[")
 
     def write(self, poses: Poses) -> None:
@@ -115,8 +116,7 @@ class CocoWriter:
         """
         if poses.skeleton.keypoints != COCO17.keypoints:
             raise ValueError(f"COCO results hold {COCO17.name}, these are {poses.skeleton.name}")
-        if self._closed:
-            raise ValueError("write to a closed writer")
+        self._check_open()
         key = image_id(poses.source) if poses.time is None else poses.frame
         width = 3 * len(poses.skeleton)
         points = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=2)
@@ -125,28 +125,17 @@ class CocoWriter:
             scores = poses.scores[:, None]
         rows = [points.reshape(len(poses), width), scores, poses.boxes[:, :2], sides]
         numbers = shortest(np.concatenate(rows, axis=1))
-        for start in range(0, len(numbers), width + 5):
-            row = numbers[start : start + width + 5]
-            entry = _Entry(key, PERSON, row[:width], row[width], row[width + 1 :])
+        for i, track in enumerate(poses.track_ids.tolist()):
+            row = numbers[i * (width + 5) : (i + 1) * (width + 5)]
+            entry = _Entry(
+                key, PERSON, row[:width], row[width], row[width + 1 :],
+                track_id=UNSET if track < 0 else track,
+            )  # fmt: skip
             self._file.write(self._comma + _ENCODER.encode(entry))
             self._comma = b",\n"
 
-    def fail(self, source: str, reason: str) -> None:
-        """Does nothing: the format has no place for a picture that could not be read."""
-
-    def close(self) -> None:
-        """Completes the list; a second call does nothing. The file stays open."""
-        if not self._closed:
-            self._closed = True
-            self._file.write(b"\n]\n")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            self.close()
-        self._closed = True
+    def _finish(self) -> None:
+        self._file.write(b"\n]\n")
 
 
 def read_detections(path: Path) -> dict[ImageId, Detections]:
@@ -166,7 +155,7 @@ def read_detections(path: Path) -> dict[ImageId, Detections]:
         InputError: The file cannot be read.
         BadAnnotation: It is not such a file; names the entry, as ``$[17].bbox``.
     """
-    shown = encodable(str(path))[0]
+    shown = text_of(str(path))
     try:
         content = _DECODER.decode(path.read_bytes())
     except OSError as error:
@@ -194,7 +183,7 @@ def boxes_for(found: Mapping[ImageId, Detections], source: str) -> Detections | 
         Its detections, or None where the file of boxes does not know the picture.
     """
     parts = PurePath(source).parts
-    ends = (encodable(PurePath(*parts[i:]).as_posix())[0] for i in range(len(parts)))
+    ends = (text_of(PurePath(*parts[i:]).as_posix()) for i in range(len(parts)))
     return next((found[key] for key in (*ends, image_id(source)) if key in found), None)
 
 

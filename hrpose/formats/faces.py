@@ -25,7 +25,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from hrpose.errors import BadAnnotation, InputError
-from hrpose.formats.native import encodable
+from hrpose.formats.record import encodable
 from hrpose.types import Size
 
 DoubleArray = NDArray[np.float64]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hrpose.errors import BadAnnotation, InputError
 from hrpose.formats.matlab import Value, read_matlab
-from hrpose.formats.native import encodable
+from hrpose.formats.record import encodable
 from hrpose.skeleton import MPII16
 
 DoubleArray = NDArray[np.float64]

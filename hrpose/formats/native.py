@@ -8,177 +8,69 @@
        {"status": "ok", "source": "a.jpg", "width": 640, "height": 480, "frame": 0, "people": [
          {"box": [x1, y1, x2, y2], "box_score": s, "score": s, "keypoints": [[x, y, s], ...]}]},
        {"status": "error", "source": "b.jpg", "reason": "the file ends too early"}],
+     "videos": [what became of every clip, where there are any],
      "errors": [the pictures of status "error" once more]}
 
-The structs below are the only definition: of what is written, of what is read and of
-:func:`schema`. A file has one line per picture. A key without a value is left out; there is no
-``null``. Coordinates are image pixels, integer = pixel centre; they are float32, written with the
-fewest digits that give the same float32 back.
+The structs of :mod:`hrpose.formats.record` are the only definition. A file has one line per
+picture, and so can be read as a stream. Coordinates are image pixels, integer = pixel centre;
+they are float32, written with the fewest digits that give the same float32 back. Smoothed people
+have ``measured`` beside ``keypoints``: what was decoded, before smoothing.
 """
 
 from __future__ import annotations
 
-import base64
-import math
+import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Annotated, Any, BinaryIO, Literal, Self
+from collections.abc import Iterator
+from typing import IO, Any, BinaryIO, TypeVar
 
 import msgspec
-import numpy as np
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Struct
 
 from hrpose.errors import BadAnnotation
-from hrpose.skeleton import SKELETONS, Skeleton
-from hrpose.types import FloatArray, Poses, Size
+from hrpose.formats.pictures import picture_of, poses_of_picture
+from hrpose.formats.record import (
+    VERSION,
+    Document,
+    Failure,
+    Header,
+    Picture,
+    VideoRecord,
+    check_picture,
+    failure,
+    skeleton_of,
+)
+from hrpose.formats.writer import PoseWriter
+from hrpose.types import Poses
 
-VERSION: Literal[1] = 1
+Item = Poses | Failure | VideoRecord
+Record = TypeVar("Record")
 
-# The shortest text of the largest float32, which lies above it but rounds to it.
-Float32 = Annotated[float, Meta(ge=-3.4028235e38, le=3.4028235e38)]
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Side = Annotated[int, Meta(ge=1)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="of the weights file")]
-Base64 = Annotated[
-    str, Meta(description="the bytes of a source name that is not UTF-8; `source` shows U+FFFD")
-]
-Seconds = Annotated[float, Meta(description="presentation timestamp in seconds; video only")]
-Setting = bool | int | float | str
-_ERRORS_IN_MEMORY = 1 << 20  # bytes; a longer list waits on disk
-
-
-class SkeletonRecord(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keypoint set: the order of every `keypoints` array, and limbs as pairs of positions."""
-
-    name: str
-    keypoints: tuple[str, ...]
-    edges: tuple[tuple[Count, Count], ...]
-    mirror: tuple[Count, ...]
-    sigmas: tuple[float, ...]
-
-
-class ModelRecord(Struct, frozen=True, forbid_unknown_fields=True):
-    """A network that took part."""
-
-    task: Annotated[str, Meta(description="e.g. detector or pose")]
-    name: str
-    sha256: Sha256
-
-
-class Person(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One person; the order is that of the detector, best first."""
-
-    box: Annotated[
-        tuple[Float32, Float32, Float32, Float32], Meta(description="x1, y1, x2, y2 in pixels")
-    ]
-    box_score: Float32
-    score: Annotated[
-        Float32, Meta(description="mean of the keypoint scores above 0.2, times box_score")
-    ]
-    track_id: Count | UnsetType = UNSET
-    keypoints: Annotated[
-        tuple[tuple[Float32, Float32, Float32], ...],
-        Meta(description="x, y in pixels and score, in the order of skeleton.keypoints"),
-    ]
-
-
-class Picture(
-    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="status", tag="ok"
-):
-    """A picture, or a frame of a video, that was read; also with no people in it."""
-
-    source: str
-    source_b64: Base64 | UnsetType = UNSET
-    width: Side
-    height: Side
-    frame: Annotated[Count, Meta(description="position in the source, from 0")]
-    time: Seconds | UnsetType = UNSET
-    people: tuple[Person, ...]
-
-
-class Failure(
-    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="status", tag="error"
-):
-    """A picture that could not be read, and why."""
-
-    source: str
-    source_b64: Base64 | UnsetType = UNSET
-    reason: str
-
-
-class Header(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is the same for all pictures of a file. Made by :meth:`of`."""
-
-    format: Literal["hrpose"]
-    version: Literal[1]
-    hrpose: Annotated[str, Meta(description="version of the program")]
-    skeleton: SkeletonRecord
-    models: tuple[ModelRecord, ...]
-    settings: Annotated[dict[str, Setting], Meta(description="whatever shaped the result, by name")]
-
-    @classmethod
-    def of(
-        cls,
-        skeleton: Skeleton,
-        *,
-        hrpose: str,
-        models: Sequence[ModelRecord] = (),
-        settings: Mapping[str, Setting] | None = None,
-    ) -> Self:
-        """Builds the header of a file.
-
-        Args:
-            skeleton: The keypoint set of all poses.
-            hrpose: Version of the program.
-            models: The networks used.
-            settings: Detector, thresholds, flip test, device, dtype, ...; nothing that is None.
-
-        Raises:
-            ValueError: A setting is NaN, infinite or of another type.
-        """
-        values = dict(settings or {})
-        for name, value in values.items():
-            if not isinstance(value, bool | int | float | str):
-                raise ValueError(f"setting {name} is {value!r}, expected bool, int, float or str")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"setting {name} is {value}, expected a finite number")
-            values[name] = encodable(value)[0] if isinstance(value, str) else value
-        record = SkeletonRecord(
-            skeleton.name, skeleton.keypoints, skeleton.edges, skeleton.mirror, skeleton.sigmas
-        )
-        return cls(
-            format="hrpose", version=VERSION, hrpose=hrpose,
-            skeleton=record, models=tuple(models), settings=values,
-        )  # fmt: skip
-
-
-class Document(Header, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole file."""
-
-    pictures: tuple[Picture | Failure, ...]
-    errors: tuple[Failure, ...]
-
-
+_LATER_IN_MEMORY = 1 << 20  # bytes; a longer list waits on disk
+_OPENING = b',"pictures":['
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Document)
+_HEADER = msgspec.json.Decoder(Header)
+_PICTURE: msgspec.json.Decoder[Picture | Failure] = msgspec.json.Decoder(Picture | Failure)
+_FAILURE = msgspec.json.Decoder(Failure)
+_VIDEO = msgspec.json.Decoder(VideoRecord)
 
 
-class NativeWriter:
-    """Writes a native JSON file picture by picture; memory does not grow with their number.
+class NativeWriter(PoseWriter):
+    """Writes a native JSON file.
 
-    As a context manager it completes the document when the block ends without an error; after an
-    error the file stays incomplete, and so is not taken for a result. The file stays open; its
-    ``OSError`` passes through.
+    Args:
+        file: Open for writing bytes; stays open.
+        header: What is the same for all pictures.
     """
 
     def __init__(self, file: BinaryIO, header: Header) -> None:
-        self._file = file
-        self._skeleton = (header.skeleton.name, header.skeleton.keypoints)
-        self._errors: IO[bytes] | None = None  # made at the first failure
-        self._closed = False
+        super().__init__()
+        self._file, self._header = file, header
+        self._later: dict[str, IO[bytes]] = {}  # lists that stand behind the pictures
         self._comma = b"\n"
-        file.write(_ENCODER.encode(header)[:-1] + b',"pictures":[')
+        file.write(_ENCODER.encode(header)[:-1] + _OPENING)
 
     def write(self, poses: Poses) -> None:
         """Appends one picture and its people.
@@ -187,46 +79,49 @@ class NativeWriter:
             ValueError: The poses have another skeleton than the header, or NaN or infinity; or
                 the writer is closed. Nothing is written then.
         """
-        if (poses.skeleton.name, poses.skeleton.keypoints) != self._skeleton:
-            raise ValueError(f"poses of {poses.skeleton.name} in a file of {self._skeleton[0]}")
-        self._append(_ENCODER.encode(_picture(poses)))
+        self._append(_ENCODER.encode(picture_of(poses, self._header)))
 
     def fail(self, source: str, reason: str) -> None:
         """Appends a picture that could not be read; ``errors`` at the end lists it again."""
-        text, raw = encodable(source)
-        record = _ENCODER.encode(Failure(source=text, source_b64=raw, reason=encodable(reason)[0]))
+        record = _ENCODER.encode(failure(source, reason))
         self._append(record)
-        if self._errors is None:
-            self._errors = tempfile.SpooledTemporaryFile(_ERRORS_IN_MEMORY)  # noqa: SIM115
-        self._errors.write((b",\n" if self._errors.tell() else b"\n") + record)
+        self._wait("errors", record)
 
-    def close(self) -> None:
-        """Completes the document; a second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self._file.write(b'\n],"errors":[')
-        if self._errors is not None:
-            with self._errors as errors:
-                errors.seek(0)
-                shutil.copyfileobj(errors, self._file)
-        self._file.write(b"\n]}\n")
+    def video(self, record: VideoRecord) -> None:
+        """Notes what became of a clip; ``videos`` behind the pictures lists it.
+
+        Raises:
+            ValueError: A number is NaN or infinite; or the writer is closed.
+        """
+        self._check_open()
+        self._wait("videos", _ENCODER.encode(record.encodable()))
 
     def _append(self, record: bytes) -> None:
-        if self._closed:
-            raise ValueError("write to a closed writer")
+        self._check_open()
         self._file.write(self._comma + record)
         self._comma = b",\n"
 
-    def __enter__(self) -> Self:
-        return self
+    def _wait(self, name: str, record: bytes) -> None:
+        if name not in self._later:
+            self._later[name] = tempfile.SpooledTemporaryFile(_LATER_IN_MEMORY)  # noqa: SIM115
+        later = self._later[name]
+        later.write((b",\n" if later.tell() else b"\n") + record)
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            self.close()
-        elif self._errors is not None:
-            self._errors.close()
-        self._closed = True
+    def _finish(self) -> None:
+        self._file.write(b"\n]")
+        for name in ("videos", "errors"):
+            if name in self._later or name == "errors":
+                self._file.write(f',"{name}":['.encode())
+                if name in self._later:
+                    self._later[name].seek(0)
+                    shutil.copyfileobj(self._later[name], self._file)
+                self._file.write(b"\n]")
+        self._file.write(b"}\n")
+        self._abandon()
+
+    def _abandon(self) -> None:
+        for later in self._later.values():
+            later.close()
 
 
 def read_native(data: bytes) -> Document:
@@ -239,17 +134,108 @@ def read_native(data: bytes) -> Document:
     try:
         document = _DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _refusal(data, error) from error
-    skeleton_of(document)
-    count = len(document.skeleton.keypoints)
+        raise refusal(data, error) from error
+    count = len(skeleton_of(document))
     for i, picture in enumerate(document.pictures):
-        for j, person in enumerate(picture.people if isinstance(picture, Picture) else ()):
-            if len(person.keypoints) != count:
-                found, at = len(person.keypoints), f"$.pictures[{i}].people[{j}].keypoints"
-                raise BadAnnotation(f"{found} keypoints, expected {count} - at {at}")
+        if isinstance(picture, Picture):
+            check_picture(picture, count, f"$.pictures[{i}]")
     if document.errors != tuple(p for p in document.pictures if isinstance(p, Failure)):
         raise BadAnnotation("`errors` does not list the failed pictures - at $.errors")
     return document
+
+
+def iter_native(file: BinaryIO) -> tuple[Header, Iterator[Item]]:
+    """Reads a native JSON file picture by picture, as strictly as :func:`read_native`.
+
+    Memory does not grow with the pictures, as long as the file has one line for each, as hrpose
+    writes them. A file that another program has laid out anew is read as a whole.
+
+    Args:
+        file: Open for reading bytes, at the start; stays open.
+
+    Returns:
+        The header, and the pictures, failures and clips in the order of the file. Damage at the
+        end is found only when the iterator gets there.
+
+    Raises:
+        BadAnnotation: See :func:`read_native`; the iterator raises it, too.
+    """
+    first = file.readline()
+    if not first.rstrip().endswith(_OPENING):
+        document = read_native(first + file.read())
+        return document, _items(document)
+    try:
+        header = _HEADER.decode(first.rstrip()[: -len(_OPENING)] + b"}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise refusal(first.rstrip() + b"]}", error) from error
+    return header, _Lines(file, header).items()
+
+
+def _items(document: Document) -> Iterator[Item]:
+    skeleton = skeleton_of(document)
+    for picture in document.pictures:
+        yield poses_of_picture(picture, skeleton) if isinstance(picture, Picture) else picture
+    yield from document.videos
+
+
+class _Lines:
+    """The lines behind the first one, section by section."""
+
+    def __init__(self, file: BinaryIO, header: Header) -> None:
+        self._file = file
+        self._skeleton = skeleton_of(header)
+        self._number = 1
+        self._end = b""
+        self._failed, self._listed = hashlib.sha256(), hashlib.sha256()
+
+    def items(self) -> Iterator[Item]:
+        for i, line in enumerate(self._section()):
+            picture = self._decoded(_PICTURE, line)
+            if isinstance(picture, Picture):
+                check_picture(picture, len(self._skeleton), f"$.pictures[{i}]")
+                yield poses_of_picture(picture, self._skeleton)
+            else:
+                self._failed.update(_ENCODER.encode(picture))
+                yield picture
+        if self._end == b'],"videos":[':
+            for line in self._section():
+                yield self._decoded(_VIDEO, line)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if self._end != b'],"errors":[':
+            raise self._damage("expected the list `errors`")
+        for line in self._section():
+            self._listed.update(_ENCODER.encode(self._decoded(_FAILURE, line)))
+        if self._end != b"]}" or self._file.read(1):
+            raise self._damage("the file does not end as it should")
+        if self._failed.digest() != self._listed.digest():
+            raise BadAnnotation("`errors` does not list the failed pictures - at $.errors")
+
+    def _section(self) -> Iterator[bytes]:
+        """The records up to the line that ends the section; ``self._end`` is that line."""
+        comma = True  # behind the record before: another must follow
+        first = True
+        while line := self._file.readline().rstrip():
+            self._number += 1
+            if line.startswith(b"]") and (first or not comma):
+                self._end = line
+                return
+            if not comma:
+                raise self._damage("a comma is missing")
+            comma, first = line.endswith(b","), False
+            yield line[:-1] if comma else line
+        self._number += 1
+        raise self._damage("the file ends too early")
+
+    def _decoded(self, decoder: msgspec.json.Decoder[Record], line: bytes) -> Record:
+        try:
+            return decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self._damage(str(error)) from error
+
+    def _damage(self, what: str) -> BadAnnotation:
+        return BadAnnotation(f"damaged result file of hrpose: line {self._number}: {what}")
 
 
 class _Stamp(Struct):
@@ -257,7 +243,8 @@ class _Stamp(Struct):
     version: int
 
 
-def _refusal(data: bytes, error: Exception) -> BadAnnotation:
+def refusal(data: bytes, error: Exception) -> BadAnnotation:
+    """Why a document, or the first line of JSONL, cannot be read."""
     try:
         stamp = msgspec.json.decode(data, type=_Stamp)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -268,42 +255,12 @@ def _refusal(data: bytes, error: Exception) -> BadAnnotation:
     return BadAnnotation(f"damaged result file of hrpose: {error}")
 
 
-def skeleton_of(header: Header) -> Skeleton:
-    """The keypoint set of a file: the known one of that name if it is the same, else a new one.
-
-    Raises:
-        BadAnnotation: The record contradicts itself.
-    """
-    fields = msgspec.structs.asdict(header.skeleton)
-    known = SKELETONS.get(header.skeleton.name)
-    if known is not None and all(getattr(known, key) == value for key, value in fields.items()):
-        return known
-    try:
-        return Skeleton(**fields)
-    except ValueError as error:
-        raise BadAnnotation(f"{error} - at $.skeleton") from error
-
-
 def poses_of(document: Document) -> Iterator[Poses]:
     """The poses of all pictures that were read, in order; failed pictures are passed over.
 
     Bit-equal, in float32, to what was written.
     """
-    skeleton = skeleton_of(document)
-    for picture in document.pictures:
-        if isinstance(picture, Picture):
-            yield _poses(picture, skeleton)
-
-
-def source_of(record: Picture | Failure) -> str:
-    """The source as it was given: bytes that are not UTF-8 come back as lone surrogates."""
-    if isinstance(record.source_b64, UnsetType):
-        return record.source
-    try:
-        raw = base64.b64decode(record.source_b64, validate=True)
-    except ValueError as error:
-        raise BadAnnotation(f"{record.source}: source_b64 is not base64") from error
-    return raw.decode("utf-8", "surrogateescape")
+    return (item for item in _items(document) if isinstance(item, Poses))
 
 
 def schema() -> dict[str, Any]:
@@ -313,86 +270,3 @@ def schema() -> dict[str, Any]:
         "title": f"hrpose poses, version {VERSION}",
         **msgspec.json.schema(Document),
     }
-
-
-def shortest(values: FloatArray) -> list[float]:
-    """Python floats that print with the fewest digits that give the same float32 back, flat.
-
-    Raises:
-        ValueError: A value is NaN or infinite.
-    """
-    flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
-    if not np.isfinite(flat).all():
-        raise ValueError("NaN or infinity among the numbers to write")
-    printed = flat.astype("U32").astype(np.float64)
-    # A reader rounds twice, to double and to single; where that misses, write all digits.
-    exact = np.minimum(np.abs(printed), 3.4028235e38).astype(np.float32) == np.abs(flat)
-    chosen: list[float] = np.where(exact, printed, flat.astype(np.float64)).tolist()
-    return chosen
-
-
-def _picture(poses: Poses) -> Picture:
-    text, raw = encodable(poses.source)
-    if poses.time is not None and not math.isfinite(poses.time):
-        raise ValueError(f"time is {poses.time}, expected a finite number")
-    return Picture(
-        source=text,
-        source_b64=raw,
-        width=poses.size.width,
-        height=poses.size.height,
-        frame=poses.frame,
-        time=UNSET if poses.time is None else float(poses.time),
-        people=tuple(_people(poses)),
-    )
-
-
-def _people(poses: Poses) -> Iterator[Person]:
-    """Rows of box, box score, score, and x, y, score of every keypoint."""
-    count = len(poses.skeleton)
-    points = np.concatenate([poses.keypoints, poses.keypoint_scores[..., None]], axis=2)
-    with np.errstate(all="ignore"):  # what is not finite is refused below
-        scores = np.stack([poses.box_scores, poses.scores], axis=1)
-    rows = np.concatenate([poses.boxes, scores, points.reshape(len(poses), 3 * count)], axis=1)
-    flat, width = shortest(rows), rows.shape[1]
-    for i, track in enumerate(poses.track_ids.tolist()):
-        left, top, right, bottom, box_score, score, *rest = flat[i * width : (i + 1) * width]
-        yield Person(
-            box=(left, top, right, bottom),
-            box_score=box_score,
-            score=score,
-            track_id=UNSET if track < 0 else track,
-            keypoints=tuple(zip(rest[::3], rest[1::3], rest[2::3], strict=True)),
-        )
-
-
-def _poses(picture: Picture, skeleton: Skeleton) -> Poses:
-    people, count = picture.people, len(skeleton)
-    points = np.array([p.keypoints for p in people], np.float32).reshape(len(people), count, 3)
-    tracks = [-1 if isinstance(p.track_id, UnsetType) else p.track_id for p in people]
-    return Poses(
-        keypoints=np.ascontiguousarray(points[..., :2]),
-        keypoint_scores=np.ascontiguousarray(points[..., 2]),
-        boxes=np.array([p.box for p in people], np.float32).reshape(len(people), 4),
-        box_scores=np.array([p.box_score for p in people], np.float32),
-        track_ids=np.array(tracks, np.int64),
-        size=Size(picture.width, picture.height),
-        skeleton=skeleton,
-        frame=picture.frame,
-        time=None if isinstance(picture.time, UnsetType) else picture.time,
-        source=source_of(picture),
-    )
-
-
-def encodable(source: str) -> tuple[str, str | UnsetType]:
-    """A name as text that JSON can hold and, where that is not the name, its bytes in base64.
-
-    >>> encodable("caf\\udce9.jpg")
-    ('caf\ufffd.jpg', 'Y2Fm6S5qcGc=')
-    """
-    if not any("\ud800" <= letter <= "\udfff" for letter in source):
-        return source, UNSET
-    try:
-        raw = source.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # lone surrogates of a Windows name
-        raw = source.encode("utf-8", "surrogatepass")
-    return raw.decode("utf-8", "replace"), base64.b64encode(raw).decode("ascii")

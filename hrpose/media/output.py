@@ -92,7 +92,7 @@ def atomic_output(
     """
     path = Path(path)
     check_output(path, force=force, inputs=inputs)
-    temporary = path.with_name(_temporary_name(path))
+    temporary = path.with_name(temporary_name(path))
     try:
         # O_EXCL: never follow or reuse what somebody else put there.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -105,16 +105,20 @@ def atomic_output(
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BrokenPipeError:  # stdout of the caller, not our file
         raise
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written: {_reason(error)}", hint=_hint(error)
-        ) from error
+        raise write_error(path, error) from error
 
 
-def _temporary_name(path: Path) -> str:
+def write_error(path: Path, error: OSError) -> OutputError:
+    """What to raise when writing to ``path`` failed."""
+    return OutputError(f"{path}: cannot be written: {_reason(error)}", hint=_hint(error))
+
+
+def temporary_name(path: Path) -> str:
+    """A new hidden name for a file or folder that shall become ``path``."""
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 16 else ""
     # File systems allow 255 bytes; a long name is cut, on a byte border that stays decodable.
     name = os.fsdecode(os.fsencode(path.name)[:100])
@@ -129,7 +133,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Brings the names in a folder to disk."""
     if os.name == "nt":  # folders cannot be opened there; the rename is journalled
         return
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -31,6 +32,19 @@ def pictures(folder: Path) -> list[Path]:
     Raises:
         InputError: The folder is missing, is no folder, cannot be listed, or holds no picture.
     """
+    found = [path for path in files_below(folder) if path.suffix.lower() in SUFFIXES]
+    if not found:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        raise InputError(f"{folder}: no pictures in this folder", hint=f"suffixes read: {kinds}")
+    return sorted(found)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Lists the files below a folder as :func:`pictures` does, whatever they are, unsorted.
+
+    Raises:
+        InputError: The folder is missing, is no folder, or cannot be listed.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         if os.path.lexists(folder):
@@ -39,15 +53,18 @@ def pictures(folder: Path) -> list[Path]:
     found: list[Path] = []
     for parent, below, names in os.walk(folder, onerror=_refuse):
         below[:] = [name for name in below if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if _is_picture_name(name)]
-    if not found:
-        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise InputError(f"{folder}: no pictures in this folder", hint=f"suffixes read: {kinds}")
-    return sorted(found)
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return found
 
 
-def _is_picture_name(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+def natural(text: str) -> tuple[tuple[str | int, ...], str]:
+    """A sort key by which ``a2`` comes before ``a10``.
+
+    >>> sorted(["a10", "a2", "b"], key=natural)
+    ['a2', 'a10', 'b']
+    """
+    parts = re.split(r"([0-9]+)", text)  # text and number alternate, so like meets like
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), text
 
 
 def _refuse(error: OSError) -> None:

@@ -32,7 +32,7 @@ class Target:
 
 
 def plan(
-    sources: Sequence[Path], folder: Path, *, below: Path | None = None, json: bool = True
+    sources: Sequence[Path], folder: Path, *, below: Path | None = None, json: str | None = ".json"
 ) -> list[Target]:
     """Names the results of pictures: ``photo.jpg`` gives ``photo.pose.jpg`` and ``.pose.json``.
 
@@ -43,7 +43,7 @@ def plan(
         sources: The pictures.
         folder: Where the results go.
         below: Folder of the sources whose structure is mirrored; None puts all into ``folder``.
-        json: Whether every picture gets a JSON file of its own.
+        json: Ending of the names of the JSON files, behind ``.pose``; None: there are none.
 
     Raises:
         UsageError: Two pictures would have the same results.
@@ -67,10 +67,55 @@ def plan(
         Target(
             source,
             drawing=folder / f"{base}.pose{'.png' if source.suffix.lower() == '.png' else '.jpg'}",
-            json=folder / f"{base}.pose.json" if json else None,
+            json=None if json is None else folder / f"{base}.pose{json}",
         )
         for source, base in zip(sources, bases, strict=True)
     ]
+
+
+def plan_clips(
+    names: Sequence[str],
+    given: Sequence[str],
+    *,
+    out: Path | None,
+    json: Path | None,
+    draw: bool,
+    suffix: str = ".json",
+) -> list[Target]:
+    """Names the results of clips: ``clip.mp4`` gives ``clip.pose.mp4`` and ``clip.pose.json``.
+
+    Args:
+        names: Of the clips, without folder and ending; those that are alike get a number.
+        given: What people call them: ``Target.source``.
+        out: The drawn video, or its folder: where there are several clips, or where it is one.
+            None is the current folder.
+        json: The results, or their folder, likewise; None is no results.
+        draw: Whether there are drawn videos.
+        suffix: Of results in a folder.
+
+    Raises:
+        UsageError: Several clips shall go into one file.
+    """
+    for path in (out, json):
+        if len(names) > 1 and path is not None and path.exists() and not path.is_dir():
+            raise UsageError(
+                f"{path} is a file, and there are {len(names)} clips", hint="name a folder"
+            )
+    taken: Counter[str] = Counter()
+    targets = []
+    for name, source in zip(names, given, strict=True):
+        taken[os.path.normcase(name)] += 1
+        number = taken[os.path.normcase(name)]
+        base = f"{name}.pose" if number == 1 else f"{name}-{number}.pose"
+        several = len(names) > 1
+        drawing = _placed(out or Path(), f"{base}.mp4", several or out is None) if draw else None
+        results = None if json is None else _placed(json, base + suffix, several)
+        targets.append(Target(Path(source), drawing, results))
+    return targets
+
+
+def _placed(path: Path, name: str, folder: bool) -> Path:
+    return path / name if folder or path.is_dir() else path
 
 
 def prepare(
@@ -89,21 +134,26 @@ def prepare(
     """
     paths = list(results)
     if make_folders:
-        for folder in dict.fromkeys(path.parent for path in paths):
-            _make(folder)
+        make_folders_of(paths)
     inputs = {key: path for path in sources if (key := _identity(path)) is not None}
     for path in paths:
         same = inputs.get(_identity(path) or (-1, -1))
         check_output(path, force=force, inputs=() if same is None else (same,))
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: folder cannot be made: {error.strerror}", hint="choose another folder"
-        ) from error
+def make_folders_of(paths: Iterable[Path]) -> None:
+    """Makes the folders of files, with their parents.
+
+    Raises:
+        OutputError: One cannot be made.
+    """
+    for folder in dict.fromkeys(path.parent for path in paths):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: folder cannot be made: {error.strerror}", hint="choose another folder"
+            ) from error
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

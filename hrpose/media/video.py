@@ -6,10 +6,11 @@ Times are those of the file, in seconds.
 
 from __future__ import annotations
 
-import os
+import math
+import threading
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,60 +18,29 @@ from typing import Self
 import av
 import numpy as np
 import torch
-from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Disposition
-from av.video.stream import VideoStream
+from av.video.reformatter import ColorRange
 
 from hrpose.errors import BadVideo
-from hrpose.media.container import DECODE_ERRORS, open_media
-from hrpose.media.image import MAX_PIXELS
+from hrpose.media.clock import Clock
+from hrpose.media.container import DECODE_ERRORS, Medium, file_medium, video_stream
+from hrpose.media.packets import Packets, VideoPacket, from_key_frame, is_indexed
+from hrpose.media.reader import VideoReport, Watch
 from hrpose.media.video_writer import VideoWriter
+from hrpose.options import MAX_PIXELS, Span
 from hrpose.types import Frame, Size
 
 __all__ = ["VideoReader", "VideoReport", "VideoWriter"]
 
-_MAX_FAILED_READS = 64  # in a row; then the rest of the file is given up
-_RATE_LIMITS, _DEFAULT_RATE = (1, 240), Fraction(25)
+_WHOLE = Span()
+_SAME_TIME = 1e-6  # seconds; nobody types more digits of a time, and no two frames are so close
 
 
-@dataclass(frozen=True, slots=True)
-class VideoReport:
-    """What became of a video so far; final once the reader is exhausted.
-
-    Attributes:
-        decoded: Frames handed out.
-        undecodable: Packets (or stretches of the file) that gave an error.
-        flagged: Frames handed out that the decoder marked as damaged.
-        declared: Frames the header claims, or None. Off by a few in sound files (edit lists).
-        cut_short: The frames end clearly before the declared duration.
-    """
-
-    decoded: int
-    undecodable: int
-    flagged: int
-    declared: int | None
-    cut_short: bool
-
-    @property
-    def damaged(self) -> bool:
-        """Whether anything is missing or doubtful."""
-        return self.undecodable > 0 or self.flagged > 0 or self.cut_short
-
-    def __str__(self) -> str:
-        """One line for people, for instance ``80 frames, 10 packets undecodable, cut short``."""
-        parts = [f"{self.decoded} frames"]
-        if self.undecodable:
-            parts.append(f"{self.undecodable} packets undecodable")
-        if self.flagged:
-            parts.append(f"{self.flagged} frames doubtful")
-        if self.cut_short:
-            parts.append("cut short")
-        return ", ".join(parts)
+class _Doubtful(Exception):
+    """What comes out behind a search may differ from what a full decode gives."""
 
 
 class VideoReader:
-    """Frames of a video file in display order, upright; an iterable and a context manager.
+    """Frames of a video in display order, upright; an iterable and a context manager.
 
     Opening decodes the first frame, so a file without any is refused at once. It can be iterated
     once; a second loop goes on where the first stopped. After close nothing more comes.
@@ -79,46 +49,81 @@ class VideoReader:
     Times are as in the file: they need not start at 0, and start again in joined broadcasts.
     When the picture size changes on the way, later frames have the new size.
 
+    A span is exact: its frames are those of a full decode, pixels and times. It begins at the key
+    frame before ``start``, found by the container's index, or by reading on without decoding where
+    there is none to rely on. If anything is doubtful there (no key frame, no times, damage), the
+    file is decoded from its beginning, and ``source_note`` says so.
+
     Args:
-        path: A local video file; names that look like URLs are files, too.
+        path: A local video file (names that look like URLs are files, too), or another medium.
+        span: Which part to read; its times count from ``origin``.
         max_pixels: Refuse larger frames.
 
     Raises:
-        BadVideo: Missing, empty, no video file, without video stream or without any frame.
+        BadVideo: Missing, empty, no video file, without video stream or without any frame, or
+            without one in the span.
     """
 
-    def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
-        self._path = Path(path)
-        self._source = os.fspath(path)
-        self._decoded = self._undecodable = self._flagged = 0
-        self._cut_short = False
+    def __init__(
+        self, path: str | Path | Medium, *, span: Span = _WHOLE, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self._medium = path if isinstance(path, Medium) else file_medium(path)
+        self._span, self._max_pixels = span, max_pixels
+        self._start = None if span.start is None else span.start - _SAME_TIME
+        self._end = math.inf if span.end is None else span.end - _SAME_TIME
+        self._decoded = self._undecodable = self._flagged = self._missing = 0
+        self._failed = self._full_range = False
         self._time: float | None = None
-        self._container = open_media(self._path)
+        self._note = self._medium.note
+        self._lock = threading.RLock()
+        self._open()
+        self._watch = Watch(self._clock.rate)
         try:
-            self._stream = _video_stream(self._container, self._path)
-            self._limit(max_pixels)
-            self._rate = _plausible_rate(self._stream)
-            self._frames = self._decode()
+            self._frames = self._read()
             first = next(self._frames, None)
             if first is None:
-                raise BadVideo(f"{path}: no frame can be decoded", hint="the file may be encrypted")
+                raise self._without_frames()
         except BaseException:
             self._container.close()
             raise
         self._first: Frame | None = first
         self._size = first.size
 
-    def _limit(self, max_pixels: int) -> None:
+    def _open(self) -> None:
+        self._container = self._medium.open()
+        try:
+            self._stream = video_stream(self._container, self._medium.name)
+            self._limit()
+            self._clock = Clock.of(self._container, self._stream)
+        except BaseException:
+            self._container.close()
+            raise
+        self._packets = Packets(self._container, self._stream, live=self._medium.live)
+        self._failed, self._undecodable, self._time = False, 0, None
+
+    def _limit(self) -> None:
         context = self._stream.codec_context
-        if context.width * context.height > max_pixels:
+        if context.width * context.height > self._max_pixels:
             raise BadVideo(
-                f"{self._path}: frames of {context.width} x {context.height} pixels exceed the"
-                f" limit of {max_pixels / 1e6:g} million",
+                f"{self._medium.name}: frames of {context.width} x {context.height} pixels exceed"
+                f" the limit of {self._max_pixels / 1e6:g} million",
                 hint="make the video smaller first",
             )
         # The size may change on the way. Decoders compare with sides rounded up, hence the margin.
-        context.options = {"max_pixels": str(2 * max_pixels + 65_536)}
-        context.thread_type = "AUTO"
+        context.options = {"max_pixels": str(2 * self._max_pixels + 65_536)}
+        context.thread_type = "SLICE" if self._medium.live else "AUTO"  # FRAME delays frames
+
+    def _without_frames(self) -> BadVideo:
+        if self._time is None:
+            return BadVideo(
+                f"{self._medium.name}: no frame can be decoded", hint="the file may be encrypted"
+            )
+        last = self._time - self.origin
+        return BadVideo(
+            f"{self._medium.name}: no frame in the chosen span; the last one read is at"
+            f" {last:.3f} s",
+            hint="choose another --start or --end",
+        )
 
     @property
     def size(self) -> Size:
@@ -127,44 +132,55 @@ class VideoReader:
 
     @property
     def rate(self) -> Fraction:
-        """Average frames per second; 25 where the file says nothing between 1 and 240."""
-        return self._rate
+        """Average frames per second that are handed out; see ``Clock.rate``."""
+        return self._clock.rate / self._span.every
 
     @property
     def time_base(self) -> Fraction:
         """Seconds per tick of the file's own clock: all times are multiples of it."""
-        return self._stream.time_base or 1 / self._rate
+        return self._clock.time_base
+
+    @property
+    def origin(self) -> float:
+        """Time, in the file's own clock, that a player shows as 0:00 and spans count from."""
+        return float(self._clock.origin)
 
     @property
     def duration(self) -> float | None:
-        """Declared length in seconds, or None."""
-        if self._stream.duration is not None and self._stream.time_base is not None:
-            return float(self._stream.duration * self._stream.time_base)
-        return None if self._container.duration is None else self._container.duration / av.time_base
+        """Declared length of what is read, in seconds, or None."""
+        return self._clock.length_of(self._span)
 
     @property
     def frame_count(self) -> int | None:
         """Number of frames for a progress bar: declared, or estimated from the length, or None."""
-        if self._stream.frames > 0:
-            return self._stream.frames
-        return None if self.duration is None else max(1, round(self.duration * self._rate))
+        return self._clock.frames_of(self._span)
+
+    @property
+    def source_note(self) -> str:
+        """How the source is read, where that is worth a line."""
+        return self._note
+
+    @property
+    def full_range(self) -> bool:
+        """Whether the video uses all values (0-255) rather than 16-235."""
+        return self._full_range
 
     @property
     def report(self) -> VideoReport:
         """What has been decoded so far, and what was damaged."""
         return VideoReport(
             decoded=self._decoded - (self._first is not None),
-            undecodable=self._undecodable,
+            undecodable=self._undecodable + self._packets.unreadable,
             flagged=self._flagged,
-            declared=self._stream.frames or None,
-            cut_short=self._cut_short,
+            declared=self._clock.frames if self._span == _WHOLE else None,
+            cut_short=self._missing > 0,
+            missing=self._missing,
+            events=self._watch.events,
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        if self._first is not None:
-            first, self._first = self._first, None
-            yield first
-        yield from self._frames
+        while (frame := self._next()) is not None:
+            yield frame
 
     def __enter__(self) -> Self:
         return self
@@ -179,89 +195,166 @@ class VideoReader:
 
     def close(self) -> None:
         """Releases the file and the decoder; a second call does nothing."""
-        self._frames.close()
-        self._first = None
-        self._container.close()
+        with self._lock:
+            self._frames.close()
+            self._first = None
+            self._container.close()
 
-    def _decode(self) -> Generator[Frame, None, None]:
-        for packet in self._packets():
-            for decoded in self._decode_packet(packet):
+    def _next(self) -> Frame | None:
+        # Locked: closing a file that another thread reads from would be a SIGSEGV.
+        with self._lock:
+            if self._first is not None:
+                first, self._first = self._first, None
+                return first
+            return next(self._frames, None)
+
+    def _read(self) -> Generator[Frame, None, None]:
+        every, most = self._span.every, self._span.max_frames
+        handed_out = 0
+        for decoded, time in self._within_span():
+            if not self._decoded:
+                self._full_range = decoded.color_range == ColorRange.JPEG
+            image = None
+            if self._decoded % every == 0:
                 try:
                     image = _upright(decoded)
                 except (*DECODE_ERRORS, ValueError):
                     self._undecodable += 1
                     continue
-                self._time = self._time_of(decoded)
-                self._flagged += bool(decoded.is_corrupt)
-                self._decoded += 1
-                yield Frame(
-                    image=image, index=self._decoded - 1, time=self._time, source=self._source
-                )
-        self._cut_short = self._ends_early()
-
-    def _packets(self) -> Iterator[Packet[VideoStream]]:
-        """All packets of the stream, the empty one that flushes the decoder last."""
-        failed = 0
-        while failed < _MAX_FAILED_READS:
-            try:
-                for packet in self._container.demux(self._stream):
-                    failed = 0
-                    yield packet
+            self._watch.see(self._decoded, _size_of(decoded), time)
+            self._flagged += decoded.is_corrupt
+            self._decoded += 1
+            if image is None:
+                continue
+            handed_out += 1
+            yield Frame(
+                image=image,
+                index=self._decoded - 1,
+                time=time,
+                source=self._medium.name,
+                damaged=decoded.is_corrupt,
+            )
+            if handed_out == most:
                 return
-            except DECODE_ERRORS as error:
-                # A demuxer that asks to try again (EAGAIN) has met rubbish it can skip.
-                failed += 1
-                self._undecodable += not isinstance(error, BlockingIOError)
-        self._undecodable += 1
-        yield Packet()
 
-    def _decode_packet(self, packet: Packet[VideoStream]) -> list[av.VideoFrame]:
+    def _within_span(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        """Frames and their times from the first one at ``start`` to the first one at ``end``."""
+        inside = self._start is None
+        for decoded, time in self._near_span():
+            shown = self._shown(decoded, time)
+            if not inside:
+                if self._is_early(shown):
+                    continue
+                inside = True
+                self._packets.unreadable = 0
+            if shown >= self._end:
+                return
+            yield decoded, time
+        self._missing = self._frames_missing()
+
+    def _near_span(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        """Frames and their times from ``start`` or from earlier on."""
+        begin = self._clock.shown_at(self._clock.begin)
+        if self._start is None or self._start <= begin or not self._medium.again:
+            yield from self._decode(iter(self._packets))
+            return
+        try:
+            yield from self._after_search(self._start)
+        except _Doubtful:
+            self._container.close()
+            self._open()
+            self._note = "decoded from its beginning, because it cannot be searched exactly"
+            yield from self._decode(iter(self._packets))
+
+    def _after_search(self, start: float) -> Iterator[tuple[av.VideoFrame, float]]:
+        packets: Iterator[VideoPacket] | None = iter(self._packets)
+        if is_indexed(self._container):
+            packets = self._packets.seek(self._clock.tick(start + 2 * _SAME_TIME))
+        if packets is None:
+            raise _Doubtful
+        packets = from_key_frame(packets, lambda tick: self._is_early(self._clock.shown(tick)))
+        key = next(packets)
+        if key.pts is None:
+            raise _Doubtful
+        first, begun = True, False
+        for decoded, time in self._decode(chain([key], packets)):
+            if not begun:
+                self._check_lead_in(decoded, key.pts, first=first)
+                first, begun = False, not self._is_early(self._shown(decoded, time))
+            yield decoded, time
+        # Without a recovery point the decoder keeps silent, as after the keys of an intra refresh.
+        if first or (self._failed and not begun):
+            raise _Doubtful
+
+    def _check_lead_in(self, decoded: av.VideoFrame, key: int, *, first: bool) -> None:
+        """Before the span the decoder must give the key frame, or frames shown before it."""
+        if decoded.pts is None:
+            if first:
+                raise _Doubtful
+            return
+        # Frames shown before the key frame may lean on others that were not decoded.
+        damaged = decoded.is_corrupt and decoded.pts >= key
+        if self._failed or damaged or (first and decoded.pts > key):
+            raise _Doubtful
+
+    def _decode(self, packets: Iterator[VideoPacket]) -> Iterator[tuple[av.VideoFrame, float]]:
+        for packet in packets:
+            for decoded in self._decode_packet(packet):
+                self._time = self._time_of(decoded)
+                yield decoded, self._time
+
+    def _decode_packet(self, packet: VideoPacket) -> list[av.VideoFrame]:
         flush = packet.size == 0
         try:
             return self._stream.codec_context.decode(None if flush else packet)
         except EOFError:  # flushed twice
             return []
         except DECODE_ERRORS:
-            self._undecodable += 1
+            self._failed = True
+            self._undecodable += packet.pts is None or self._in_span(packet.pts)
             return []
+
+    def _in_span(self, tick: int) -> bool:
+        shown = self._clock.shown(tick)
+        return not self._is_early(shown) and shown < self._end
+
+    def _is_early(self, shown: float) -> bool:
+        return self._start is not None and shown < self._start
 
     def _time_of(self, decoded: av.VideoFrame) -> float:
         if decoded.pts is not None:
-            return float(decoded.pts * (decoded.time_base or self.time_base))
-        return 0.0 if self._time is None else self._time + float(1 / self._rate)
+            return float(decoded.pts * self.time_base)
+        return 0.0 if self._time is None else self._time + float(1 / self._clock.rate)
 
-    def _ends_early(self) -> bool:
-        """Whether the last frame ends more than two frames and 2 % before the declared end."""
-        if self._time is None:
-            return False
-        stream = self._stream
-        if stream.duration is not None and stream.time_base is not None:
-            start = float((stream.start_time or 0) * stream.time_base)
-        elif len(self._container.streams) == 1:
-            start = 0.0  # Matroska and FLV declare the time of the end
-        else:
-            return False  # the length of the file may be that of the sound
-        length = self.duration or 0.0
-        frame = float(1 / self._rate)
-        return start + length - (self._time + frame) > max(2 * frame, 0.02 * length)
+    def _shown(self, decoded: av.VideoFrame, time: float) -> float:
+        return time - self.origin if decoded.pts is None else self._clock.shown(decoded.pts)
+
+    def _frames_missing(self) -> int:
+        """How many frames the last one is before the declared end; 0 if two, or 2 %, or fewer."""
+        end = self._declared_end()
+        if self._time is None or end is None:
+            return 0
+        if self._span.end is not None:
+            end = min(end, self.origin + self._span.end)
+        frame = float(1 / self._clock.rate)
+        left = end - (self._time + frame)
+        if left <= max(2 * frame, 0.02 * float(self._clock.length or 0)):
+            return 0
+        return max(1, round(left / frame))
+
+    def _declared_end(self) -> float | None:
+        clock, stream = self._clock, self._stream
+        if clock.length is None:
+            return None
+        if stream.duration is not None:
+            return float((stream.start_time or 0) * clock.time_base + clock.length)
+        # Matroska and FLV declare the time of the end; the file's length may be that of the sound.
+        return float(clock.length) if len(self._container.streams) == 1 else None
 
 
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    covers = Disposition.attached_pic
-    for stream in container.streams.video:
-        if not stream.disposition & covers:
-            if stream.codec_context is None:
-                raise BadVideo(f"{path}: unknown video codec", hint="convert it to H.264 first")
-            return stream
-    raise BadVideo(f"{path}: no video stream", hint="the file holds sound or a cover picture only")
-
-
-def _plausible_rate(stream: VideoStream) -> Fraction:
-    low, high = _RATE_LIMITS
-    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if rate is not None and low <= rate <= high:
-            return rate
-    return _DEFAULT_RATE
+def _size_of(decoded: av.VideoFrame) -> Size:
+    upright = round(decoded.rotation / 90) % 2 == 0
+    return Size(*(decoded.width, decoded.height)[:: 1 if upright else -1])
 
 
 def _upright(decoded: av.VideoFrame) -> torch.Tensor:

@@ -1,15 +1,17 @@
-"""Videos out, by PyAV: H.264 in MP4, with the sound of another file copied.
+"""Videos out, by PyAV: MP4, MOV, Matroska and WebM, with the sound of another file copied.
 
 What is written is playable up to about the last second even if the process is killed, and gets its
-final name only when it is complete. Memory does not grow with length.
+final name only when it is complete. Memory does not grow with length, save by the index of MP4 and
+MOV, which lists every frame and is written last: about 80 bytes each, 9 MB an hour.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,42 +19,76 @@ from typing import Self
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
-from av.packet import Packet
+from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from hrpose.errors import OutputError
-from hrpose.media.container import DECODE_ERRORS, open_media
+from hrpose.media.codecs import Recipe, recipe
+from hrpose.media.container import open_media
 from hrpose.media.output import atomic_output
+from hrpose.media.sound import SoundCopy, Window
+from hrpose.options import Encoding
 from hrpose.types import Size
 
 _MIN_TICKS_PER_SECOND = 90_000
 _BT709 = 1  # value of colour space, primaries and transfer in FFmpeg's enums
-_LIMITED_RANGE = 1
+# Marks of a file that are true of a drawn one, too. The place of filming is not passed on.
+_MARKS = {
+    *("album", "artist", "author", "comment", "copyright"),
+    *("creation_time", "date", "description", "genre", "title"),
+}
+_DEFAULT = Encoding()
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What a written video is made from, and takes over from it besides the pictures.
+
+    Attributes:
+        path: The file whose sound, title, date and the like are copied, or None. It is never
+            overwritten, under whatever name. Subtitles, chapters, covers and data tracks are not
+            copied, nor the place of filming.
+        window: Where the part that is read starts and ends, in seconds of the file's clock; None
+            where it is not cut. With a start, the first picture is shown at 0 and the sound begins
+            with it; the sound stops at the end.
+        full_range: Whether the pictures come from full-range video (0-255 rather than 16-235);
+            the written one then is, too.
+    """
+
+    path: Path | None = None
+    window: Window = (None, None)
+    full_range: bool = False
+
+
+_NOTHING = Original()
 
 
 class VideoWriter:
-    """Writes H.264 (yuv420p, BT.709) in MP4; a context manager. The file appears on clean exit.
+    """Writes a video; a context manager. The file appears on clean exit.
 
-    Frames keep their times to half a tick of ``time_base``. A time that does not grow is moved: to
-    the next tick, or, after a jump back of more than a frame, to one frame later (``moved`` counts
-    them); times below 0 shift everything. Odd sizes are padded to even by repeating the last
-    column or row, so coordinates stay.
+    The suffix of the path chooses the container (see ``media.codecs``). Colours are 8-bit yuv420p,
+    BT.709. Frames keep their times to half a tick of ``time_base``, which is 1 ms in Matroska and
+    WebM. A time that does not grow is moved: to the next tick, or, after a jump back of more than a
+    frame, to one frame later (``moved`` counts them); times below 0 shift everything. Odd sizes are
+    padded to even by repeating the last column or row, so coordinates stay. A picture of another
+    size is scaled to the first one's.
 
     Args:
         path: Final name.
-        size: Of the pictures; one of another size is scaled to it.
+        size: Of the pictures.
         rate: Nominal frames per second; guides the encoder and ends the last frame.
-        audio_from: Copy the sound of this file, packet by packet, to where it was in time.
+        encoding: Codec, quality, and whether sound is copied.
+        original: Where the pictures come from; its sound is copied packet by packet, to where it
+            was in time.
         force: Replace an existing file.
-        inputs: Files that must not be overwritten (``audio_from`` is one anyway).
 
     Raises:
-        OutputError: On entering, or from any call: the file cannot be written or encoded.
-        BadVideo: On entering: ``audio_from`` cannot be opened.
+        UsageError: The name is not that of a video, or codec, container and quality do not fit.
+        OutputError: There is no such encoder; or, on entering or from any call, the file cannot be
+            written or encoded.
+        BadVideo: On entering: ``original.path`` cannot be opened.
     """
 
     def __init__(
@@ -61,41 +97,48 @@ class VideoWriter:
         *,
         size: Size,
         rate: Fraction,
-        audio_from: Path | None = None,
+        encoding: Encoding = _DEFAULT,
+        original: Original = _NOTHING,
         force: bool = False,
-        inputs: Sequence[Path] = (),
     ) -> None:
         if min(size) < 1:
             raise ValueError(f"size is {size}, expected at least 1 x 1")
         if not 0 < rate <= 1000:
             raise ValueError(f"rate is {rate}, expected above 0 and at most 1000")
         self._path, self._size, self._rate = Path(path), Size(*size), Fraction(rate)
-        self._audio_from = None if audio_from is None else Path(audio_from)
-        self._force = force
-        self._inputs = [*inputs, *([audio_from] if audio_from is not None else [])]
-        self.time_base = _time_base(self._rate)
+        self._recipe = recipe(self._path, encoding)
+        self._original, self._with_sound, self._force = original, encoding.audio, force
+        self.time_base = self._recipe.container.time_base or _time_base(self._rate)
         self.moved = 0
         self.dropped_audio: list[str] = []
-        self._audio: _AudioCopy | None = None
+        self._sound: SoundCopy | None = None
+        self._frames = 0
         self._last: int | None = None
-        self._shift = 0
+        self._offset, self._shift = Fraction(0), 0
 
     def __enter__(self) -> Self:
+        source_path = self._original.path
+        inputs = [] if source_path is None else [source_path]
         with ExitStack() as stack:
             temporary = stack.enter_context(
-                atomic_output(self._path, force=self._force, inputs=self._inputs)
+                atomic_output(self._path, force=self._force, inputs=inputs)
             )
-            source = None
-            if self._audio_from is not None:
-                # Before `_finish`, so closed after it: reading on from a closed file is a SIGSEGV.
-                source = stack.enter_context(open_media(self._audio_from))
+            # Before `_finish`, so closed after it: reading on from a closed file is a SIGSEGV.
+            source = None if source_path is None else stack.enter_context(open_media(source_path))
             with self._reported():
-                self._container = _create(temporary, self.time_base)
+                self._container = _create(temporary, self._recipe, self.time_base)
                 stack.push(self._finish)
-                self._stream = _add_h264(self._container, self._size, self._rate, self.time_base)
+                self._stream = self._add_pictures()
                 if source is not None:
-                    self._audio = _AudioCopy(source, self._container)
-                    self.dropped_audio = self._audio.dropped
+                    self._container.metadata.update(_marks(source.metadata))
+                if source is not None and self._with_sound:
+                    self._sound = SoundCopy(
+                        source,
+                        self._container,
+                        kind=self._recipe.container,
+                        window=self._original.window,
+                    )
+                    self.dropped_audio = self._sound.dropped
                 # All streams are there: muxing earlier kills the process (SIGFPE).
                 self._container.start_encoding()
             self._reformatter = VideoReformatter()
@@ -115,7 +158,7 @@ class VideoWriter:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            time: When it is shown, in seconds.
+            time: When it is shown, in seconds of the original's clock.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"image is {image.shape} {image.dtype}, expected (H, W, 3) uint8 RGB")
@@ -126,21 +169,26 @@ class VideoWriter:
                 av.VideoFrame.from_ndarray(self._fit(image), format="rgb24"),
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
+                dst_color_range=self._range,
             )
             frame.pts, frame.time_base = self._tick(time), self.time_base
             frame.duration = self._frame_ticks
             self._container.mux(self._stream.encode(frame))
-            if self._audio is not None:
-                self._audio.copy(until=float(frame.pts * self.time_base))
+            self._frames += 1
+            if self._sound is not None:
+                self._sound.copy(until=float(frame.pts * self.time_base))
 
     def end_sound(self) -> None:
         """Leaves out the sound behind the last picture, for a video that stops early."""
-        self._audio = None
+        self._sound = None
 
     @property
     def _frame_ticks(self) -> int:
         return max(1, round(1 / (self._rate * self.time_base)))
+
+    @property
+    def _range(self) -> ColorRange:
+        return ColorRange.JPEG if self._original.full_range else ColorRange.MPEG
 
     def _fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         width, height = self._size
@@ -152,12 +200,10 @@ class VideoWriter:
         return np.ascontiguousarray(image)
 
     def _tick(self, time: float) -> int:
-        tick = round(Fraction(time) / self.time_base)
         if self._last is None:
-            self._shift = max(0, -tick)
-            if self._audio is not None:
-                self._audio.shift = self._shift * self.time_base
-        elif tick + self._shift <= self._last:
+            self._begin(time)
+        tick = round((Fraction(time) + self._offset) / self.time_base)
+        if self._last is not None and tick + self._shift <= self._last:
             self.moved += 1
             if tick + self._shift < self._last - self._frame_ticks:
                 self._shift = self._last + self._frame_ticks - tick
@@ -165,6 +211,32 @@ class VideoWriter:
                 tick = self._last + 1 - self._shift
         self._last = tick + self._shift
         return self._last
+
+    def _begin(self, time: float) -> None:
+        if time < 0 or self._original.window[0] is not None:
+            self._offset = -Fraction(time)
+        if self._sound is not None:
+            self._sound.start(time, self._offset)
+
+    def _add_pictures(self) -> VideoStream:
+        encoder, (width, height) = self._recipe.encoder, self._size
+        for name, value in encoder.environment.items():
+            os.environ.setdefault(name, value)
+        stream = self._container.add_stream(encoder.name, rate=self._rate)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        stream.options = {**encoder.options, "crf": str(self._recipe.quality)}
+        context = stream.codec_context
+        if encoder.tag and self._recipe.container.time_base is None:
+            context.codec_tag = encoder.tag
+        context.time_base = stream.time_base = self.time_base
+        # Two thirds of a second between key frames: players search by them, and MP4 loses so much
+        # when the process is killed, besides what waits in the encoder.
+        context.gop_size = min(60, max(8, round(self._rate * 2 / 3)))
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = self._range
+        return stream
 
     def _finish(
         self,
@@ -182,11 +254,18 @@ class VideoWriter:
                     raise OutputError(
                         f"{self._path}: no frames to write", hint="is the input empty?"
                     )
-                self._container.mux(self._stream.encode(None))
-                if self._audio is not None:
-                    self._audio.copy(until=math.inf)
+                self._mux_rest()
+                if self._sound is not None:
+                    self._sound.copy(until=math.inf)
             finally:
                 self._container.close()
+
+    def _mux_rest(self) -> None:
+        for packet in self._stream.encode(None):
+            if self._frames < 3:
+                # x265 leaves it uninitialised; so few frames come in the order they are shown.
+                packet.dts = packet.pts
+            self._container.mux(packet)
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -197,99 +276,27 @@ class VideoWriter:
                 raise
             raise OutputError(
                 f"{self._path}: video of {self._size.width} x {self._size.height} pixels cannot be"
-                f" encoded: {error.strerror or error}",
-                hint="try another size, or leave out the sound",
+                f" encoded by {self._recipe.encoder.name}: {error.strerror or error}",
+                hint="try another size or codec, or leave out the sound",
             ) from error
 
 
-class _AudioCopy:
-    """Copies audio packets of one container to another, in step with the video."""
-
-    def __init__(self, source: InputContainer, target: OutputContainer) -> None:
-        self.shift = Fraction(0)
-        self.dropped: list[str] = []
-        self._target = target
-        self._streams: dict[int, AudioStream] = {}
-        self._last_dts: dict[int, int] = {}
-        chosen: list[AudioStream] = []
-        for stream in source.streams.audio:
-            codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
-            if codec not in target.supported_codecs:
-                self.dropped.append(f"MP4 cannot hold {codec} sound")
-                continue
-            self._streams[stream.index] = target.add_stream_from_template(stream)
-            chosen.append(stream)
-        self._packets = self._read(source, chosen) if chosen else iter(())
-        self._waiting: Packet[AudioStream] | None = None
-
-    def copy(self, *, until: float) -> None:
-        """Writes the packets that start at or before ``until`` (seconds of output time)."""
-        while (packet := self._waiting or next(self._packets, None)) is not None:
-            self._waiting = packet
-            assert packet.dts is not None  # _read saw to that
-            if packet.dts * packet.time_base > until:
-                return
-            self._waiting = None
-            self._write(packet)
-
-    def _write(self, packet: Packet[AudioStream]) -> None:
-        index, dts = packet.stream.index, packet.dts or 0
-        if dts <= self._last_dts.get(index, -(2**62)):
-            self._note("sound packets out of order left out")  # the muxer refuses them
-            return
-        self._last_dts[index] = dts
-        packet.stream = self._streams[index]
-        self._target.mux(packet)
-
-    def _read(
-        self, source: InputContainer, streams: list[AudioStream]
-    ) -> Iterator[Packet[AudioStream]]:
-        try:
-            for packet in source.demux(*streams):
-                start = packet.pts if packet.dts is None else packet.dts
-                if packet.size == 0 or start is None:
-                    continue
-                moved = round(self.shift / packet.time_base)
-                packet.dts = start + moved
-                packet.pts = None if packet.pts is None else packet.pts + moved
-                yield packet
-        except DECODE_ERRORS:
-            self._note("sound is damaged; copied up to there")
-
-    def _note(self, text: str) -> None:
-        if text not in self.dropped:
-            self.dropped.append(text)
+def _marks(metadata: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in metadata.items() if name.lower() in _MARKS}
 
 
-def _create(path: Path, time_base: Fraction) -> OutputContainer:
-    """Opens an MP4 whose finished part is playable at any moment, and which ends as a plain one."""
-    # hybrid_fragmented came with FFmpeg 7.1. delay_moov: without it no edit list is written, and
-    # all times move by the encoder's delay. movie_timescale: edit lists round to it (else 1 ms).
-    hybrid = av.library_versions["libavformat"] >= (61, 7, 100)
-    kind = "hybrid_fragmented" if hybrid else "frag_keyframe"
+def _create(path: Path, how: Recipe, time_base: Fraction) -> OutputContainer:
+    """Opens a container whose finished part is playable at any moment."""
     options = {
-        "movflags": f"{kind}+delay_moov",
+        **how.container.options,
         "flush_packets": "1",
-        "movie_timescale": str(time_base.denominator),
+        # Pictures wait for the sound, in memory, for so many microseconds (FFmpeg: ten seconds).
+        "max_interleave_delta": "500000",
     }
+    if "movflags" in options:
+        options["movie_timescale"] = str(time_base.denominator)  # edit lists round to it; else 1 ms
     url = f"file:{os.path.abspath(path)}"
-    return av.open(url, "w", format="mp4", container_options=options)
-
-
-def _add_h264(
-    target: OutputContainer, size: Size, rate: Fraction, time_base: Fraction
-) -> VideoStream:
-    stream = target.add_stream("libx264", rate=rate)
-    stream.width, stream.height = size.width + size.width % 2, size.height + size.height % 2
-    stream.pix_fmt = "yuv420p"
-    stream.options = {"preset": "veryfast", "crf": "20"}
-    context = stream.codec_context
-    context.time_base = stream.time_base = time_base
-    # A second between key frames: that much is lost at most when the process is killed.
-    context.gop_size = min(60, max(12, round(rate)))
-    context.colorspace = context.color_primaries = context.color_trc = _BT709
-    context.color_range = _LIMITED_RANGE
-    return stream
+    return av.open(url, "w", format=how.container.format, container_options=options)
 
 
 def _time_base(rate: Fraction) -> Fraction:

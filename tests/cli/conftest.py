@@ -48,11 +48,15 @@ class Tiny:
             for f in frames
         ]
 
-    def load(self, options: Options) -> Pipeline:
+    def load(self, options: Options, *, heatmaps: bool = False) -> Pipeline:
         self.options = options
         torch.manual_seed(0)
         estimator = Estimator(
-            PoseNet(TINY, 17), crop=CropSpec(Size(32, 64)), codec=Codec(), skeleton=COCO17
+            PoseNet(TINY, 17),
+            crop=CropSpec(Size(32, 64)),
+            codec=Codec(),
+            skeleton=COCO17,
+            keep_heatmaps=heatmaps,
         )
         detector: Detector = self.detect
         found_by = UsedModel("detect", DEFAULT_DETECTOR, "d" * 64)

@@ -293,7 +293,7 @@ def test_boxes_from_a_file(tiny_pipeline: Any, make_picture: MakePicture) -> Non
 def test_coco(tiny_pipeline: Any, make_picture: MakePicture) -> None:
     make_picture("img_0007.jpg")
     assert run(["image", "img_0007.jpg", "--format", "coco"]) == 0
-    rows = json.loads(Path("img_0007.pose.json").read_bytes())
+    rows = json.loads(Path("img_0007.pose.coco.json").read_bytes())
     assert [(row["image_id"], row["category_id"], len(row["keypoints"])) for row in rows] == [
         (7, 1, 51), (7, 1, 51),
     ]  # fmt: skip
@@ -304,9 +304,11 @@ def test_coco(tiny_pipeline: Any, make_picture: MakePicture) -> None:
     [
         ([], Style()),
         (
-            ["--show-boxes", "--show-scores", "--background", "black", "--side-by-side",
+            ["--overlay", "boxes,scores", "--background", "black", "--side-by-side",
              "--min-score", "0.1"],
-            Style(boxes=True, scores=True, background="black", side_by_side=True, min_score=0.1),
+            Style(
+                overlay=("boxes", "scores"), background="black", side_by_side=True, min_score=0.1
+            ),
         ),
     ],
 )  # fmt: skip
@@ -364,7 +366,7 @@ def test_interrupted_keeps_what_is_done(
     assert list(Path().glob(".*")) == []
 
 
-@pytest.mark.parametrize("command", ["image", "video", "batch", "schema"])
+@pytest.mark.parametrize("command", ["image", "video", "batch", "schema", "convert"])
 def test_help_is_cheap_and_shows_true_defaults(command: str) -> None:
     probe = f"""
 import sys
@@ -379,7 +381,7 @@ assert not {{"torch", "cv2", "av", "PIL", "numpy", "tqdm"}} & set(sys.modules), 
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     shown = " ".join(done.stdout.split())
-    if command != "schema":
+    if command not in ("schema", "convert"):
         assert f"[default: {Options().pose}]" in shown
         assert f"[default: {Options().threshold}; 0<=x<=1]" in shown
         assert f"[default: {Style().min_score}; 0<=x<=1]" in shown

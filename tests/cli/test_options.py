@@ -9,10 +9,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from hrpose import results
 from hrpose.cli.options import FORMATS, Files, takes
 from hrpose.device import DTYPES
-from hrpose.formats import WRITERS
-from hrpose.options import Options, Style
+from hrpose.options import TRAIL_SECONDS, Options, Style
 from hrpose.types import Codec
 
 
@@ -42,8 +42,30 @@ def test_defaults_are_those_of_the_library() -> None:
 
 
 def test_boxes_of_the_detector_and_of_the_drawing_differ() -> None:
-    assert parsed("--show-boxes")["style"] == Style(boxes=True)
-    assert parsed("--show-boxes")["options"] == Options()
+    assert parsed("--overlay", "boxes")["style"] == Style(overlay=("boxes",))
+    assert parsed("--overlay", "boxes")["options"] == Options()
+
+
+@pytest.mark.parametrize(
+    ("words", "style"),
+    [
+        (["--overlay", "none"], Style(overlay=())),
+        (["--overlay", "scores, boxes"], Style(overlay=("boxes", "scores"))),
+        (["--overlay", "none", "--heatmaps"], Style(overlay=("heatmaps",))),
+        (["--overlay", "skeleton,trails"], Style(trails=TRAIL_SECONDS)),
+        (["--trails", "2.5"], Style(overlay=("skeleton", "trails"), trails=2.5)),
+    ],
+    ids=str,
+)
+def test_overlays(words: list[str], style: Style) -> None:
+    assert parsed(*words)["style"] == style
+
+
+@pytest.mark.parametrize("words", [["--overlay", ""], ["--overlay", "bones"], ["--trails", "nan"]])
+def test_wrong_overlays(words: list[str]) -> None:
+    done = CliRunner().invoke(probe, words)
+    assert done.exit_code == 2
+    assert words[1] in done.output
 
 
 def test_every_field_has_an_option() -> None:
@@ -59,7 +81,7 @@ def test_every_field_has_an_option() -> None:
 
 def test_choices_are_what_the_library_knows() -> None:
     assert choices("options_dtype") == list(DTYPES)
-    assert choices("files_format") == list(FORMATS) == list(WRITERS)
+    assert choices("files_format") == list(FORMATS) == list(results.FORMATS)
     assert [Codec(refine=name).refine for name in choices("options_refine")]
     assert [Style(background=name) for name in choices("style_background")]  # type: ignore[arg-type]
 

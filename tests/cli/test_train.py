@@ -193,7 +193,7 @@ def test_a_new_skeleton_from_fifty_pictures(
     out = tmp_path / "house"
     words = ["train", "pose", "--data", str(houses / "labels.json"), "--images", str(houses)]
     words += ["--skeleton", str(houses / "house.json"), "--init", DEFAULT_POSE, "--out", str(out)]
-    words += ["--size", "64", "64", "--steps", "25", "--batch-size", "12", "--warmup", "5"]
+    words += ["--size", "64", "64", "--steps", "40", "--batch-size", "8", "--warmup", "5"]
     words += ["--rotation", "15", "--scale", "0.1", "--colour", "0", "--erase", "0"]
     assert run([*words, "--lr", "3e-3", "--log-steps", "10", "--device", "cpu"]) == 0
     said = capsys.readouterr().err

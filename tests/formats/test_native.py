@@ -18,21 +18,20 @@ from hypothesis.extra.numpy import arrays
 
 from hrpose.errors import BadAnnotation
 from hrpose.formats import native
-from hrpose.formats.native import (
+from hrpose.formats.jsonl import JsonlWriter, iter_jsonl
+from hrpose.formats.native import NativeWriter, iter_native, poses_of, read_native, schema
+from hrpose.formats.pictures import shortest
+from hrpose.formats.record import (
     Failure,
     Header,
     ModelRecord,
-    NativeWriter,
     Picture,
-    poses_of,
-    read_native,
-    schema,
-    shortest,
+    VideoRecord,
     skeleton_of,
     source_of,
 )
 from hrpose.skeleton import COCO17, MPII16, Skeleton
-from hrpose.types import Poses, Size
+from hrpose.types import Heatmaps, Poses, Size
 
 MODEL = ModelRecord("pose", "hrnet_small.tag", "0f" * 32)
 SETTINGS = {"detector": "none", "flip_test": True, "min_score": 0.3, "frame_batch": 4}
@@ -85,6 +84,10 @@ SCORE = st.floats(0, 1, width=32)
 @st.composite
 def any_poses(draw: st.DrawFn) -> Poses:
     people = draw(st.integers(0, 3))
+    measured = filled = None
+    if people and draw(st.booleans()):
+        measured = draw(arrays(np.float32, (people, 2, 2), elements=SINGLE))
+        filled = draw(arrays(np.bool_, (people, 2)))
     source = draw(st.one_of(st.text(st.characters(codec="utf-8")), st.binary()))
     return Poses(
         keypoints=draw(arrays(np.float32, (people, 2, 2), elements=SINGLE)),
@@ -97,19 +100,131 @@ def any_poses(draw: st.DrawFn) -> Poses:
         frame=draw(st.integers(0, 2**63 - 1)),
         time=draw(st.none() | st.floats(allow_nan=False, allow_infinity=False)),
         source=source if isinstance(source, str) else source.decode("utf-8", "surrogateescape"),
+        damaged=draw(st.booleans()),
+        measured=measured,
+        filled=filled if filled is not None and filled.any() else None,
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(any_poses(), max_size=3))
 def test_poses_come_back_bit_equal(items: list[Poses]) -> None:
-    back = list(poses_of(read_native(written(*items, skeleton=TINY))))
-    assert len(back) == len(items)
-    for got, want in zip(back, items, strict=True):
-        assert_same(got, want)
+    native, lines = written(*items, skeleton=TINY), io.BytesIO()
+    with JsonlWriter(lines, header(TINY)) as writer:
+        for item in items:
+            writer.write(item)
+    lines.seek(0)
+    for back in (
+        poses_of(read_native(native)),
+        iter_native(io.BytesIO(native))[1],
+        iter_jsonl(lines)[1],
+    ):
+        for got, want in zip(back, items, strict=True):
+            assert isinstance(got, Poses)
+            assert_same(got, want)
 
 
-@settings(max_examples=200, deadline=None)
+def smoothed(people: int = 2) -> Poses:
+    poses = make(people)
+    filled = np.zeros((people, 17), bool)
+    filled[1, [3, 16]] = True
+    return dataclasses.replace(poses, measured=poses.keypoints + 1, filled=filled, damaged=True)
+
+
+def test_smoothed_people_have_both_values_and_marks() -> None:
+    picture = json.loads(written(smoothed()))["pictures"][0]
+    first, second = picture["people"]
+    assert picture["damaged"] is True
+    assert len(first["measured"]) == 17
+    assert first["measured"][0][0] == pytest.approx(first["keypoints"][0][0] + 1)
+    assert "filled" not in first
+    assert second["filled"] == [3, 16]
+    plain = json.loads(written(make()))["pictures"][0]
+    assert not {"damaged", "measured", "filled"} & {*plain, *plain["people"][0]}
+
+
+def test_heatmaps_are_not_written() -> None:
+    maps = Heatmaps(np.zeros((2, 17, 4, 3), np.float16), np.zeros((2, 2, 3), np.float32))
+    assert written(make(heatmaps=maps)) == written(make())
+
+
+CLIP = VideoRecord(
+    source="caf\udce9.mp4", status="degraded", reason="caf\udce9: 2 packets", width=640, height=480,
+    rate=29.97, duration=3.5, frames=80, people=160, ids=2, undecodable=2, error_rate=0.025,
+    notes=("no sound",),
+)  # fmt: skip
+
+
+def test_clips_stand_behind_the_pictures() -> None:
+    file = io.BytesIO()
+    with NativeWriter(file, header()) as writer:
+        writer.write(make())
+        writer.video(CLIP)
+        writer.fail("b.jpg", "empty")
+        writer.video(VideoRecord(source="b.mp4", status="error", reason="not a video"))
+    data = file.getvalue()
+    document = read_native(data)
+    first, second = document.videos
+    assert (source_of(first), first.frames, first.ids, first.rate) == (CLIP.source, 80, 2, 29.97)
+    assert first.reason == "caf\N{REPLACEMENT CHARACTER}: 2 packets"
+    assert json.loads(data)["videos"][1] == {
+        "source": "b.mp4", "status": "error", "reason": "not a video", "frames": 0, "people": 0,
+        "undecodable": 0, "flagged": 0, "cut_short": False, "error_rate": 0, "notes": [],
+    }  # fmt: skip
+    assert second.encodable() == second
+    items = list(iter_native(io.BytesIO(data))[1])
+    assert [type(item) for item in items] == [Poses, Failure, VideoRecord, VideoRecord]
+    assert items[2:] == [first, second]
+
+
+def test_a_clip_that_could_not_be_read_back_is_refused() -> None:
+    writer = NativeWriter(io.BytesIO(), header())
+    for bad in ({"rate": float("nan")}, {"rate": 0.0}, {"width": 0}, {"ids": -1}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            writer.video(VideoRecord(source="a", status="ok", **bad))
+    writer.close()
+    with pytest.raises(ValueError, match="closed"):
+        writer.video(CLIP)
+
+
+def test_a_file_of_the_first_version_can_be_read() -> None:
+    data = written(make(), ("b.jpg", "cut short"))
+    assert b"videos" not in data
+    assert read_native(data).videos == ()
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param({}, id="one line"),
+        pytest.param({"indent": 1}, id="indented"),
+    ],
+)
+def test_a_file_laid_out_anew_is_read_as_a_whole(layout: dict[str, int]) -> None:
+    data = written(smoothed(), ("b.jpg", "cut short"))
+    anew = json.dumps(json.loads(data), **layout).encode()
+    found, items = iter_native(io.BytesIO(anew))
+    first, second = items
+    assert found.skeleton == header().skeleton
+    assert isinstance(first, Poses)
+    assert_same(first, smoothed())
+    assert isinstance(second, Failure)
+
+
+def test_reading_holds_one_picture_at_a_time() -> None:
+    data = io.BytesIO(written(*[make()] * 100))
+    _, items = iter_native(data)
+    next(items)
+    tracemalloc.start()
+    count = sum(1 for _ in items)
+    gc.collect()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 99
+    assert peak < 100_000 < len(data.getvalue())
+
+
+@settings(max_examples=100, deadline=None)
 @given(arrays(np.uint32, 64))
 def test_every_float32_survives_a_reader_that_goes_through_double(bits: np.ndarray) -> None:
     values = bits.view(np.float32)
@@ -190,6 +305,8 @@ def test_wrong_arguments() -> None:
     writer = NativeWriter(io.BytesIO(), header())
     with pytest.raises(ValueError, match="mpii16"):
         writer.write(make(1, MPII16))
+    with pytest.raises(ValueError, match="size is"):
+        writer.write(make(size=Size(0, 0)))
     with pytest.raises(ValueError, match="threshold"):
         Header.of(COCO17, hrpose="1", settings={"threshold": float("nan")})
     with pytest.raises(ValueError, match="detector"):
@@ -212,7 +329,7 @@ def test_an_error_in_the_block_leaves_no_valid_document() -> None:
 
 
 def test_memory_does_not_grow_with_pictures_or_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "_ERRORS_IN_MEMORY", 1 << 12)
+    monkeypatch.setattr(native, "_LATER_IN_MEMORY", 1 << 12)
 
     class Sink(io.RawIOBase):
         size = 0
@@ -268,6 +385,10 @@ DAMAGE: dict[str, tuple[str, Any, str]] = {
     "no pictures": ("pictures", None, "pictures"),
     "setting": ("settings.detector", [1], "settings"),
     "newer": ("version", 2, "version 2, this hrpose reads version 1"),
+    "short measured": ("pictures.0.people.1.measured", [[1, 2]], r"1 measured.*\[1\]\.measured"),
+    "filled twice": ("pictures.0.people.0.filled", [2, 2], r"filled.*people\[0\]"),
+    "filled beyond": ("pictures.0.people.0.filled", [17], r"filled.*people\[0\]"),
+    "clip without status": ("videos", [{"source": "a"}], r"status.*videos"),
     "other format": ("format", "else", "not a result|format"),
 }
 
@@ -278,6 +399,30 @@ def test_damage_is_named(path: str, value: Any, message: str) -> None:
     change(document, path, value)
     with pytest.raises(BadAnnotation, match=message):
         read_native(json.dumps(document).encode())
+
+
+LINE_DAMAGE: dict[str, tuple[bytes, bytes, str]] = {
+    "version": (b'"version":1', b'"version":2', "version 2, this hrpose reads"),
+    "header": (b'"models":[', b'"models":[1,', "models"),
+    "picture": (b'"width":640', b'"width":0', r"line 2: .*>= 1"),
+    "16 points": (b'"keypoints":[[', b'"keypoints":[[0,0,0],[',
+                  r"18 keypoints, expected 17 - at \$\.pictures\[0\]"),
+    "no comma": (b"},\n", b"}\n", "line 3: a comma is missing"),
+    "comma too many": (b"}\n]", b"},\n]", r"line 4: .*malformed"),
+    "other errors": (b'"errors":[\n{"status":"error","source":"b', b'"errors":[\n'
+                     b'{"status":"error","source":"c', "errors"),
+    "no errors": (b'],"errors":[\n', b"],", "line 4: expected the list `errors`"),
+    "cut": (b"\n]}\n", b"", "line 6: the file ends too early"),
+    "more": (b"\n]}\n", b"\n]}\n{}", "does not end as it should"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "message"), LINE_DAMAGE.values(), ids=LINE_DAMAGE)
+def test_damage_is_found_line_by_line(old: bytes, new: bytes, message: str) -> None:
+    data = written(make(1), ("b.jpg", "cut short"))
+    assert old in data
+    with pytest.raises(BadAnnotation, match=message):
+        list(iter_native(io.BytesIO(data.replace(old, new, 1)))[1])
 
 
 WHOLE = written(make(2), ("b.jpg", "cut short"))
@@ -309,9 +454,24 @@ def test_schema_accepts_what_is_written_and_refuses_damage() -> None:
     json.dumps(described, allow_nan=False)
     check = jsonschema.Draft202012Validator(described)
     check.check_schema(described)
-    data = written(make(2), make(0, time=1.5), ("b.jpg", "cut short"), make(source="\udcff"))
+    file = io.BytesIO()
+    with NativeWriter(file, header()) as writer:
+        for poses in (make(2), make(0, time=1.5), make(source="\udcff"), smoothed()):
+            writer.write(poses)
+        writer.fail("b.jpg", "cut short")
+        writer.video(CLIP)
+    data = file.getvalue()
     assert not list(check.iter_errors(json.loads(data)))
-    for name in ("no width", "width 0", "unknown key", "short box", "status", "hash", "newer"):
+    for name in (
+        "no width",
+        "width 0",
+        "unknown key",
+        "short box",
+        "status",
+        "hash",
+        "newer",
+        "clip without status",
+    ):
         document = json.loads(data)
         path, value, _ = DAMAGE[name]
         change(document, path, value)

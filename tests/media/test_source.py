@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hrpose.errors import BadImage, BadVideo, InputError
-from hrpose.media.source import pictures, require_file
+from hrpose.media.source import natural, pictures, require_file
 
 
 def _touch(*paths: Path) -> None:
@@ -94,3 +94,8 @@ def test_only_regular_files_with_content_pass(
         require_file(tmp_path / name, error=kind)
     assert caught.value.hint
     assert str(tmp_path) in caught.value.message
+
+
+def test_numbers_count_as_numbers() -> None:
+    names = ["a1", "a2", "a2b", "a10", "a010", "b", "2", "10", "", "a"]
+    assert sorted(names, key=natural) == ["", "2", "10", "a", "a1", "a2", "a2b", "a010", "a10", "b"]

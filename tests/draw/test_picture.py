@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hrpose.draw import Style, draw
+from hrpose.draw import Trails, draw
+from hrpose.draw.colours import PEOPLE
+from hrpose.options import BACKGROUNDS, OVERLAYS, Style
 from hrpose.skeleton import COCO17, MPII16, Skeleton
-from hrpose.types import Frame, Poses, Size
+from hrpose.types import Frame, Heatmaps, Poses, Size
 
 ARM = Skeleton(
     "arm",
@@ -24,11 +26,17 @@ ARM = Skeleton(
     (2, 3, 0, 1, 4, 5),
 )
 EVERYTHING = [
-    Style(boxes=boxes, scores=boxes, background=background, side_by_side=side)
-    for boxes, background, side in itertools.product(
-        (False, True), ("image", "black"), (False, True)
-    )
+    Style(overlay=overlay, background=background, side_by_side=side)  # type: ignore[arg-type]
+    for overlay, background, side in itertools.product(((), OVERLAYS), BACKGROUNDS, (False, True))
 ]
+PLAIN = Style()
+WITH_BOXES = Style(overlay=("skeleton", "boxes"))
+WITH_IDS = Style(overlay=("skeleton", "ids"))
+WITH_SCORES = Style(overlay=("skeleton", "scores"))
+
+
+def shown(style: Style) -> str:
+    return f"{'+'.join(style.overlay)}-{style.background}-{style.side_by_side}"
 
 
 def blank(width: int = 200, height: int = 160, grey: int = 128) -> Frame:
@@ -38,6 +46,10 @@ def blank(width: int = 200, height: int = 160, grey: int = 128) -> Frame:
 def noise(width: int = 200, height: int = 160) -> Frame:
     pixels = np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8)
     return Frame(torch.from_numpy(pixels))
+
+
+def pixels_of(frame: Frame) -> np.ndarray:
+    return frame.image.permute(1, 2, 0).numpy()
 
 
 def pose(points: object, size: Size, *, skeleton: Skeleton = ARM, score: object = 1.0) -> Poses:
@@ -51,7 +63,7 @@ def pose(points: object, size: Size, *, skeleton: Skeleton = ARM, score: object 
         keypoint_scores=np.broadcast_to(np.float32(score), keypoints.shape[:2]).copy(),
         boxes=boxes,
         box_scores=np.full(people, 0.9, np.float32),
-        track_ids=np.arange(people) - 1,
+        track_ids=np.full(people, -1),
         size=size,
         skeleton=skeleton,
     )
@@ -61,35 +73,105 @@ def pose(points: object, size: Size, *, skeleton: Skeleton = ARM, score: object 
 LINES = [[[30, 20], [30, 140], [80, 20], [80, 140], [130, 20], [130, 140]]]
 
 
-@pytest.mark.parametrize("style", EVERYTHING, ids=str)
-def test_no_people_gives_the_picture_back(style: Style) -> None:
+def everything_of(frame: Frame) -> tuple[Poses, Trails]:
+    """One tracked person with heatmaps and a past."""
+    poses = pose(LINES, frame.size)
+    maps = Heatmaps(np.ones((1, 6, 4, 3), np.float16), np.float32([[[9, 0, 50], [0, 9, 40]]]))
+    poses = dataclasses.replace(poses, track_ids=np.array([3]), heatmaps=maps, time=0.0)
+    trails = Trails()
+    for time in (0.0, 0.1):
+        points = poses.keypoints + np.float32(100 * time)
+        trails.add(dataclasses.replace(poses, keypoints=points, time=time))
+    return poses, trails
+
+
+@pytest.mark.parametrize("style", EVERYTHING, ids=shown)
+def test_no_people_gives_the_background(style: Style) -> None:
     frame = noise()
-    image = frame.image.permute(1, 2, 0).numpy()
-    got = draw(frame, pose([], frame.size, skeleton=COCO17), style)
-    want = np.zeros_like(image) if style.background == "black" else image
+    image = pixels_of(frame)
+    got = draw(frame, pose([], frame.size, skeleton=COCO17), style, Trails())
+    want = {"original": image, "black": np.zeros_like(image), "blur": got[:, -200:]}
     assert got.dtype == np.uint8
-    assert np.array_equal(got, np.hstack([image, want]) if style.side_by_side else want)
+    below = want[style.background]
+    assert np.array_equal(got, np.hstack([image, below]) if style.side_by_side else below)
+
+
+@pytest.mark.parametrize("style", EVERYTHING, ids=shown)
+def test_overlay_none_gives_the_background(style: Style) -> None:
+    frame = noise()
+    (poses, trails), nobody = everything_of(frame), pose([], frame.size)
+    got = draw(frame, poses, style, trails)
+    same = np.array_equal(got, draw(frame, nobody, style, Trails()))
+    assert same == (not style.overlay)
 
 
 @pytest.mark.parametrize("interleaved", [False, True], ids=["planes", "interleaved"])
-@pytest.mark.parametrize("style", EVERYTHING, ids=str)
-def test_the_frame_is_never_changed(style: Style, interleaved: bool) -> None:
+@pytest.mark.parametrize("style", EVERYTHING, ids=shown)
+def test_nothing_that_is_given_is_changed(style: Style, interleaved: bool) -> None:
     frame = noise()
     if interleaved:  # (3, H, W) as a view of (H, W, 3), as readers may hand it out
         pixels = frame.image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
         frame = dataclasses.replace(frame, image=pixels)
     before = frame.image.clone()
-    got = draw(frame, pose(LINES, frame.size), style)
+    poses, trails = everything_of(frame)
+    got = draw(frame, poses, style, trails)
+    again = draw(frame, poses, style, trails)
+    assert np.array_equal(got, again)
     got[:] = 7
     assert torch.equal(frame.image, before)
+    for name, value in dataclasses.asdict(pose(LINES, frame.size)).items():
+        if name in ("keypoints", "keypoint_scores", "boxes"):
+            assert np.array_equal(getattr(poses, name), value)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_overlay_draws(name: str) -> None:
+    frame = blank()
+    poses, trails = everything_of(frame)
+    got = draw(frame, poses, Style(overlay=(name,)), trails)
+    assert not np.array_equal(got, pixels_of(frame))
+
+
+def test_overlays_that_need_more_than_there_is_draw_nothing() -> None:
+    frame = blank()
+    style = Style(overlay=("ids", "heatmaps", "trails"))
+    assert np.array_equal(draw(frame, pose(LINES, frame.size), style), pixels_of(frame))
+
+
+def test_blur_keeps_no_detail_and_every_coordinate() -> None:
+    frame = noise(320, 240)
+    blur, black = Style(background="blur"), Style(background="black")
+    under = draw(frame, pose([], frame.size), blur)
+    assert np.abs(np.diff(under.astype(int), axis=0)).max() <= 2
+    assert np.abs(np.diff(under.astype(int), axis=1)).max() <= 2
+    assert under.mean() == pytest.approx(pixels_of(frame).mean(), abs=1)
+    poses = pose(LINES, frame.size)
+    blurred, unlit = draw(frame, poses, blur), draw(frame, poses, black)
+    assert np.array_equal(blurred[30:130, (30, 80, 130)], unlit[30:130, (30, 80, 130)])
+    for painted in ((blurred != under).any(axis=2), (unlit > 0).any(axis=2)):
+        rows, columns = (np.flatnonzero(painted.any(axis=axis)) for axis in (1, 0))
+        assert rows[[0, -1]] == pytest.approx([15, 145], abs=3)
+        assert columns[[0, -1]] == pytest.approx([25, 135], abs=3)
+
+
+def test_blur_leaves_brightness_where_it_is() -> None:
+    image = torch.zeros(3, 160, 200, dtype=torch.uint8)
+    image[:, :, 100:] = 255
+    frame = Frame(image)
+    row = draw(frame, pose([], frame.size), Style(background="blur"))[80, :, 0].astype(int)
+    assert (np.diff(row) >= 0).all()
+    assert row[99] < 128 <= row[100]  # the edge stays in the middle
+    # 10 % and 90 % of a blurred edge are 2.56 deviations apart: a 16th of the short side each
+    width = np.searchsorted(row, 0.9 * 255) - np.searchsorted(row, 0.1 * 255)
+    assert width == pytest.approx(2.56 * 160 / 16, abs=2)
 
 
 def test_side_by_side_has_the_original_on_the_left() -> None:
     frame = noise()
     poses = pose(LINES, frame.size)
-    alone = draw(frame, poses, Style(boxes=True))
-    both = draw(frame, poses, Style(boxes=True, side_by_side=True))
-    assert np.array_equal(both[:, :200], frame.image.permute(1, 2, 0).numpy())
+    alone = draw(frame, poses, WITH_BOXES)
+    both = draw(frame, poses, dataclasses.replace(WITH_BOXES, side_by_side=True))
+    assert np.array_equal(both[:, :200], pixels_of(frame))
     assert np.array_equal(both[:, 200:], alone)
 
 
@@ -110,7 +192,7 @@ def test_limbs_have_a_rim_that_reads_on_any_background(grey: int) -> None:
 
 def test_nothing_is_painted_far_from_the_person() -> None:
     frame = noise()
-    changed = (draw(frame, pose(LINES, frame.size)) != frame.image.permute(1, 2, 0).numpy()).any(2)
+    changed = (draw(frame, pose(LINES, frame.size)) != pixels_of(frame)).any(2)
     columns = np.flatnonzero(changed.any(axis=0))
     rows = np.flatnonzero(changed.any(axis=1))
     near = [x for line in (30, 80, 130) for x in range(line - 6, line + 7)]
@@ -131,7 +213,7 @@ def test_points_below_min_score_are_not_drawn_nor_their_limbs() -> None:
     frame = noise()
     scores = [[0.29, 1, 1, 1, 1, 1]]
     got = draw(frame, pose(LINES, frame.size, score=scores))
-    image = frame.image.permute(1, 2, 0).numpy()
+    image = pixels_of(frame)
     assert np.array_equal(got[:125, 20:40], image[:125, 20:40])
     assert not np.array_equal(got[125:, 20:40], image[125:, 20:40])  # its other end is seen
     everything = draw(frame, pose(LINES, frame.size, score=scores), Style(min_score=0.2))
@@ -153,7 +235,7 @@ def test_confidence_shows_as_opacity_and_joint_size() -> None:
 def width_of(frame: Frame, scale: float) -> int:
     """Painted pixels across an upright limb of a person of 120 px times the scale."""
     points = np.float32(LINES) * scale
-    image = frame.image.permute(1, 2, 0).numpy()
+    image = pixels_of(frame)
     changed = (draw(frame, pose(points, frame.size)) != image).any(axis=2)
     return int(changed[round(80 * scale), : round(55 * scale)].sum())
 
@@ -187,7 +269,7 @@ def test_no_coordinate_breaks_it(
     frame = blank(width, height)
     poses = pose(np.zeros_like(points), frame.size)
     poses = dataclasses.replace(poses, keypoints=points, keypoint_scores=scores, boxes=boxes)
-    got = draw(frame, poses, Style(boxes=True, scores=True))
+    got = draw(frame, poses, Style(overlay=OVERLAYS))
     assert got.shape == (height, width, 3)
 
 
@@ -214,7 +296,7 @@ def test_every_skeleton_draws_all_its_limbs(skeleton: Skeleton) -> None:
 def test_boxes_lie_on_their_edges_and_may_reach_outside() -> None:
     frame = blank()
     poses = dataclasses.replace(pose(LINES, frame.size), boxes=np.float32([[50, 10, 1e9, 150]]))
-    with_box, without = (draw(frame, poses, Style(boxes=b)) for b in (True, False))
+    with_box, without = (draw(frame, poses, style) for style in (WITH_BOXES, PLAIN))
     changed = (with_box != without).any(axis=2)
     assert with_box[100, 50].tolist() == with_box[10, 150].tolist() == [255, 255, 255]
     assert changed[10, 50:].all()
@@ -228,28 +310,77 @@ def test_scores_are_written_inside_the_picture(corner: tuple[float, float]) -> N
     frame = blank()
     box = np.float32([[*corner, corner[0] + 40, corner[1] + 40]])
     poses = dataclasses.replace(pose(LINES, frame.size), boxes=box)
-    changed = (draw(frame, poses, Style(scores=True)) != draw(frame, poses)).any(axis=2)
+    changed = (draw(frame, poses, WITH_SCORES) != draw(frame, poses)).any(axis=2)
     rows, columns = np.nonzero(changed)
     assert 12 < np.ptp(columns) + 1 < 60
     assert 6 < np.ptp(rows) + 1 < 20
 
 
-def test_track_ids_are_written_where_there_are_some() -> None:
-    frame, poses = blank(), pose(LINES, Size(200, 160))
-    tracked = dataclasses.replace(poses, track_ids=np.array([12]))
-    style = Style(scores=True)
-    assert not np.array_equal(draw(frame, poses, style), draw(frame, tracked, style))
+def tracked(frame: Frame, track: int) -> Poses:
+    poses = pose(LINES, frame.size)
+    return dataclasses.replace(poses, track_ids=np.array([track]))
+
+
+def test_boxes_and_ids_have_the_colour_of_the_person() -> None:
+    frame = blank()
+    for track in range(20):
+        colour = PEOPLE[track % len(PEOPLE)]
+        poses = tracked(frame, track)
+        boxed = draw(frame, poses, Style(overlay=("boxes",)))
+        assert tuple(boxed[80, 30]) == colour  # the left edge of the box
+        labelled = draw(frame, poses, Style(overlay=("ids",)))
+        assert (labelled == colour).all(axis=2).sum() > 50
+        assert np.array_equal(labelled, draw(frame, poses, Style(overlay=("ids",))))
+
+
+def test_ids_differ_and_stand_inside_the_picture() -> None:
+    frame = blank()
+    first = draw(frame, tracked(frame, 1), WITH_IDS)
+    later = draw(frame, tracked(frame, 1 + len(PEOPLE)), WITH_IDS)  # the same colour
+    assert not np.array_equal(first, later)
+    changed = (first != draw(frame, tracked(frame, 1))).any(axis=2)
+    assert 8 < np.ptp(np.nonzero(changed)[0]) + 1 < 24
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        # after Vienot, Brettel and Mollon 1999: what is left of linear RGB
+        [[0.109, 0.891, 0], [0.109, 0.891, 0], [0.0045, -0.0045, 1]],
+        [[0.290, 0.710, 0], [0.290, 0.710, 0], [-0.022, 0.022, 1]],
+    ],
+    ids=["all cones", "protanopia", "deuteranopia"],
+)
+def test_colours_of_people_differ_for_every_eye(matrix: list[list[float]]) -> None:
+    for one, other in itertools.combinations(PEOPLE, 2):
+        left, right = (np.array(matrix) @ (np.array(c) / 255) ** 2.2 for c in (one, other))
+        assert np.abs(left - right).max() > 0.08, (one, other)
+
+
+def test_filled_keypoints_are_hollow_and_their_limbs_faint() -> None:
+    frame = blank(400, 320, grey=0)
+    poses = pose(2 * np.float32(LINES), frame.size)
+    filled = np.zeros((1, 6), bool)
+    filled[0, 0] = True  # the upper end of the line at x = 60
+    guessed = dataclasses.replace(poses, filled=filled)
+    whole, hollow = draw(frame, poses), draw(frame, guessed)
+    assert whole[40, 60].min() > 150
+    assert hollow[40, 60].max() == 0  # the picture shows through
+    assert (hollow[34:47, 54:67].max(axis=2) > 150).sum() > 8  # inside a ring
+    assert hollow[160, 60, 2] < 0.6 * whole[160, 60, 2]
+    assert np.array_equal(hollow[:, 100:], whole[:, 100:])
+    none = dataclasses.replace(poses, filled=np.zeros((1, 6), bool))
+    assert np.array_equal(draw(frame, none), whole)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (3, 2)], ids=str)
 def test_tiny_pictures(size: tuple[int, int]) -> None:
     frame = blank(*size)
-    got = draw(frame, pose(np.zeros((1, 6, 2)), frame.size), Style(boxes=True, scores=True))
+    got = draw(frame, pose(np.zeros((1, 6, 2)), frame.size), Style(overlay=OVERLAYS))
     assert got.shape == (size[1], size[0], 3)
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match="white"):
-        Style(background="white")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="width=100"):
         draw(blank(), pose(LINES, Size(100, 100)))
