@@ -72,7 +72,7 @@ class Style:
         overlay: What lies over the background: names of :data:`OVERLAYS`; none of them is fine.
             Scores are pose scores; ids and trails need people with track ids.
         background: ``"original"``; ``"black"`` for the overlay alone; ``"blur"``: so coarse that
-            the eye does not recognise a face.
+            the eye does not recognise a face, which is no promise of anonymity.
         side_by_side: Whether the untouched picture stands to the left of the drawn one.
         min_score: Keypoints below it, and their limbs, are not drawn. Raising it draws less.
         heatmaps: Whether to show what the network saw; needs poses with heatmaps.

@@ -1,10 +1,11 @@
-"""What ``hrpose video`` does with each clip: open, run, and say how it went."""
+"""What ``hrpose video`` does with clips: plan, open, run, and say how it went."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,8 @@ import click
 from hrpose.cli.options import Files
 from hrpose.cli.progress import progress_bar
 from hrpose.cli.report import printable, report, report_error
-from hrpose.errors import InputError
-from hrpose.options import Reading, Span
+from hrpose.errors import InputError, UsageError
+from hrpose.options import Encoding, Reading, Span
 
 if TYPE_CHECKING:
     from hrpose.clip import ClipTally, How
@@ -28,6 +29,38 @@ if TYPE_CHECKING:
     from hrpose.types import Poses
 
 _WORTH_SAYING = 0.01  # share of the time from which a stage is named
+
+
+def plan(
+    found: Sequence[Source], out: Path | None, json: Path | None, *, draw: bool, files: Files
+) -> list[Target]:
+    """Names the results of clips, makes folders for those of several, and refuses bad names."""
+    from hrpose.media.targets import make_folders_of, plan_clips, prepare
+    from hrpose.results import check_results, derived_suffix, written
+
+    paths = [path for source in found for path in source.inputs]
+    names, given = [source.name for source in found], [source.given for source in found]
+    suffix = derived_suffix(files.format)
+    targets = plan_clips(names, given, out=out, json=json, draw=draw, suffix=suffix)
+    drawings = [target.drawing for target in targets if target.drawing is not None]
+    results = [target.json for target in targets if target.json is not None]
+    named = [path for target in targets for path in written(target, files.format)]
+    if len(set(named)) < len(named):
+        raise UsageError("--out and --json are one file", hint="name two files")
+    if len(found) > 1:
+        make_folders_of(named)
+    prepare(drawings, sources=paths, force=files.force)
+    check_results(results, files.format, force=files.force, inputs=paths)
+    return targets
+
+
+def check_codecs(targets: Sequence[Target], encoding: Encoding) -> None:
+    """Refuses drawn videos that cannot be written, before any work is done."""
+    from hrpose.media.codecs import recipe
+
+    for target in targets:
+        if target.drawing is not None:
+            recipe(target.drawing, encoding)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from hrpose.cli.clips import Clips
+from hrpose.cli.clips import Clips, check_codecs, plan
 from hrpose.cli.options import PATH, Files, takes
 from hrpose.cli.progress import load_noted, stoppable
 from hrpose.errors import InputError, UsageError
@@ -20,9 +19,7 @@ from hrpose.options import Encoding, Options, Reading, Smoothing, Span, Style, T
 
 if TYPE_CHECKING:
     from hrpose.clip import How
-    from hrpose.media.clips import Source
     from hrpose.media.preview import Preview
-    from hrpose.media.targets import Target
     from hrpose.pipeline import Pipeline
     from hrpose.run import Stop
 
@@ -73,8 +70,8 @@ def video(
         files_too = draw or json_path is not None
         method = "one-euro" if not files_too else "zero-phase" if smooth else "none"
         smoothing = replace(smoothing, method=method)
-    targets = _plan(found, out if draw else None, json_path, draw, files)
-    _check_codecs(targets, encoding)
+    targets = plan(found, out, json_path, draw=draw, files=files)
+    check_codecs(targets, encoding)
     wanted = tracking if track or _needs_ids(tracking, smoothing, style) else None
     if wanted is not None and _is_default("style_overlay"):
         style = replace(style, overlay=(*style.overlay, "ids"))
@@ -100,14 +97,6 @@ def video(
     return InputError.exit_code if failed else 0
 
 
-def _check_codecs(targets: Sequence[Target], encoding: Encoding) -> None:
-    from hrpose.media.codecs import recipe
-
-    for target in targets:
-        if target.drawing is not None:
-            recipe(target.drawing, encoding)
-
-
 def _window(show: bool, stop: Stop, *, real_time: bool) -> AbstractContextManager[Preview | None]:
     if not show:
         return nullcontext()
@@ -124,25 +113,3 @@ def _is_default(option: str) -> bool:
 def _needs_ids(tracking: Tracking, smoothing: Smoothing, style: Style) -> bool:
     steady = smoothing.method != "none" or smoothing.fill > 0
     return tracking.detect_every > 1 or steady or not {"ids", "trails"}.isdisjoint(style.overlay)
-
-
-def _plan(
-    found: Sequence[Source], out: Path | None, json: Path | None, draw: bool, files: Files
-) -> list[Target]:
-    from hrpose.media.targets import make_folders_of, plan_clips, prepare
-    from hrpose.results import check_results, derived_suffix, written
-
-    paths = [path for source in found for path in source.inputs]
-    names, given = [source.name for source in found], [source.given for source in found]
-    suffix = derived_suffix(files.format)
-    targets = plan_clips(names, given, out=out, json=json, draw=draw, suffix=suffix)
-    drawings = [target.drawing for target in targets if target.drawing is not None]
-    results = [target.json for target in targets if target.json is not None]
-    named = [path for target in targets for path in written(target, files.format)]
-    if len(set(named)) < len(named):
-        raise UsageError("--out and --json are one file", hint="name two files")
-    if len(found) > 1:
-        make_folders_of(named)
-    prepare(drawings, sources=paths, force=files.force)
-    check_results(results, files.format, force=files.force, inputs=paths)
-    return targets

@@ -74,9 +74,10 @@ def _background(image: Picture, style: Style) -> Picture:
 
 
 def _blurred(image: Picture) -> Picture:
-    """The picture without detail: of a face as wide as it, 5 cycles of contrast 0.1 are left.
+    """The picture without detail: a Gaussian whose deviation is a 16th of the short side.
 
-    Recognising a face takes about 8 to 16 cycles per face (Costen et al. 1996).
+    Of a face as wide as that side, 5 cycles keep a tenth of their contrast, of one of half the
+    width 3; recognising takes about 8 to 16 cycles per face (Costen et al. 1996).
     """
     height, width = image.shape[:2]
     share = min(1.0, _BLUR_SIDE / min(height, width))

@@ -123,14 +123,14 @@ class Trails:
         for track, steps in self._paths.items():
             xy = np.stack([step.xy for step in steps])
             seen = np.stack([step.seen for step in steps])
-            ages = np.float32([self._time - step.time for step in steps])
+            ages = np.array([self._time - step.time for step in steps], np.float32)
             fade = (1 - ages / np.float32(self._seconds)).astype(np.float32)
             for joint in range(seen.shape[1]):
                 for part in _stretches(seen[:, joint]):
                     yield Run(track, joint, xy[part, joint], fade[part])
 
     def _step(self, poses: Poses, person: int, time: float) -> _Step:
-        xy, size = poses.keypoints[person], np.float32(poses.size)
+        xy, size = poses.keypoints[person], np.array(poses.size, np.float32)
         seen = poses.keypoint_scores[person] >= self._min_score
         seen &= ((xy > -size) & (xy < 2 * size)).all(axis=1)  # farther out is no place
         joints = _free_ends(poses.skeleton) if self._joints is None else self._joints

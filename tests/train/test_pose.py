@@ -184,7 +184,7 @@ def test_labels_follow_the_pixels_to_a_pixel_with_everything_on(
     how = PoseAugmentation(rotation_share=1, half_body=0.5, paste=1, colour=Colour(erase=1))
     mean, std = torch.tensor(SPEC.mean) * 255, torch.tensor(SPEC.std) * 255
     labelled, errors = 0, []
-    for batch in islice(task(dots[0], how, people=dots[1], batch_size=4).batches(), 25):
+    for batch in islice(task(dots[0], how, people=dots[1], batch_size=8).batches(), 14):
         crop = int(batch.weights.amax(dim=1).argmax())
         luma = (batch.pixels[crop].permute(1, 2, 0) * std + mean).mean(2)
         xy = heatmap.decode(batch.targets, OURS).xy[crop] * OURS.stride + OURS.cell_offset
@@ -194,7 +194,7 @@ def test_labels_follow_the_pixels_to_a_pixel_with_everything_on(
             labelled += 1
             if found is not None:
                 errors.append(float((found - point).norm()))
-    assert len(errors) > max(150, labelled / 2)
+    assert len(errors) > max(75, labelled / 2)
     assert np.median(errors) < 0.15
     assert max(errors) < 1  # something may cover a little of a dot
 
