@@ -81,10 +81,10 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     for size in (Size(320, 240), Size(640, 480), Size(1920, 1080)):
-        print(f"{size.width} x {size.height}")  # noqa: T201
+        print(f"{size.width} x {size.height}")
         for name, style in STYLES.items():
             median, least = cost(size, style)
-            print(f"  {name:30} {median:6.1f} (at best {least:.1f})")  # noqa: T201
+            print(f"  {name:30} {median:6.1f} (at best {least:.1f})")
 
 
 if __name__ == "__main__":

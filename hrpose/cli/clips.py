@@ -135,7 +135,7 @@ class Clips:
         each = tally.people / max(tally.frames, 1)
         parts = [f"{tally.frames} frames", f"{each:.1f} people in each"]
         if tally.ids:
-            parts.append(f"{len(tally.ids)} ids")
+            parts.append("1 id" if len(tally.ids) == 1 else f"{len(tally.ids)} ids")
         results = ", ".join(map(str, written(target, self.files.format))) or "shown"
         click.echo(printable(f"{target.source}: {', '.join(parts)} -> {results}"))
         if not self.files.quiet:

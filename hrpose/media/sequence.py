@@ -7,11 +7,10 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from hrpose.errors import BadImage, BadVideo
 from hrpose.media.ahead import read_ahead
+from hrpose.media.closing import Closing
 from hrpose.media.image import read_image
 from hrpose.media.reader import VideoReport, Watch
 from hrpose.options import MAX_PIXELS, Span
@@ -21,7 +20,7 @@ _AHEAD = 4  # pictures that wait, decoded
 _WHOLE = Span()
 
 
-class ImageSequence:
+class ImageSequence(Closing):
     """Frames of an image sequence; as :class:`~hrpose.media.video.VideoReader`.
 
     Picture ``i`` is shown at ``i / rate``. One that cannot be read is counted and left out; the
@@ -120,17 +119,6 @@ class ImageSequence:
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self._next()) is not None:
             yield frame
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends reading ahead; a second call does nothing."""

@@ -12,8 +12,6 @@ from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
@@ -22,6 +20,7 @@ from av.video.reformatter import ColorRange
 
 from hrpose.errors import BadVideo
 from hrpose.media.clock import Clock
+from hrpose.media.closing import Closing
 from hrpose.media.container import DECODE_ERRORS, Medium, file_medium, video_stream
 from hrpose.media.packets import Packets, VideoPacket, from_key_frame, is_indexed
 from hrpose.media.reader import VideoReport, Watch
@@ -39,7 +38,7 @@ class _Doubtful(Exception):
     """What comes out behind a search may differ from what a full decode gives."""
 
 
-class VideoReader:
+class VideoReader(Closing):
     """Frames of a video in display order, upright; an iterable and a context manager.
 
     Opening decodes the first frame, so a file without any is refused at once. It can be iterated
@@ -181,17 +180,6 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self._next()) is not None:
             yield frame
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Releases the file and the decoder; a second call does nothing."""
