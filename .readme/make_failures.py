@@ -38,7 +38,7 @@ def main() -> None:
     )
     panels = []
     for frame in frames:
-        drawn = hrpose.draw(frame, pose(frame), hrpose.Style(boxes=True))
+        drawn = hrpose.draw(frame, pose(frame), hrpose.Style(overlay=("skeleton", "boxes")))
         width = round(frame.size.width * HEIGHT / frame.size.height)
         panels.append(cv2.resize(drawn, (width, HEIGHT), interpolation=cv2.INTER_AREA))
     write_image(HERE / "failures.jpg", np.concatenate(panels, axis=1), force=True)

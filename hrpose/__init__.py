@@ -20,6 +20,7 @@ file, a set of interchangeable siblings is a folder.
     media/       pixels in and out: pictures, videos, folders, safe output
     formats/     poses to and from files: native JSON, JSONL, COCO, OpenPose, CSV, Parquet
     device       where networks run, in which precision, how many at a time
+    stages       steps that overlap, each in a thread behind a bounded queue
     results      people to files: one format or several, whole or not at all
     detector     frames -> Detections
     estimator    Crops -> Poses
@@ -27,9 +28,10 @@ file, a set of interchangeable siblings is a folder.
     tracker      Poses -> Poses with ids that last
     filters      the mathematics of smoothing
     smoother     Poses -> Poses, steady over time
-    draw         Frame + Poses -> picture
+    draw/        Frame + Poses -> picture
     pipeline     the chain: frames -> iterator of (Frame, Poses)
-    run          files to files: pictures or a video in, drawings and JSON out
+    run          files to files: pictures in, drawings and results out
+    clip         one video to a drawn video and results
     evaluate/    COCO AP and other metrics
     train/       data, augmentation, losses, loop
     cli/         one command per file
@@ -46,9 +48,11 @@ if TYPE_CHECKING:
     from hrpose.draw import draw
     from hrpose.errors import HrposeError
     from hrpose.media.image import read_image
-    from hrpose.options import Options, Style
+    from hrpose.options import Options, Smoothing, Style, Tracking
     from hrpose.pipeline import Pipeline, load
     from hrpose.skeleton import Skeleton
+    from hrpose.smoother import smooth
+    from hrpose.tracker import Tracker
     from hrpose.types import Detections, Frame, Poses, Size
 
 __version__ = "0.1.0"
@@ -62,10 +66,14 @@ __all__ = [
     "Poses",
     "Size",
     "Skeleton",
+    "Smoothing",
     "Style",
+    "Tracker",
+    "Tracking",
     "draw",
     "load",
     "read_image",
+    "smooth",
 ]
 
 _HOME = {
@@ -77,10 +85,14 @@ _HOME = {
     "Poses": "hrpose.types",
     "Size": "hrpose.types",
     "Skeleton": "hrpose.skeleton",
+    "Smoothing": "hrpose.options",
     "Style": "hrpose.options",
+    "Tracker": "hrpose.tracker",
+    "Tracking": "hrpose.options",
     "draw": "hrpose.draw",
     "load": "hrpose.pipeline",
     "read_image": "hrpose.media.image",
+    "smooth": "hrpose.smoother",
 }
 
 

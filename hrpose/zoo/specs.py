@@ -47,7 +47,7 @@ _EMBEDDED = (
             exact_target=True,
         ),
         skeleton=COCO17,
-        sha256="0faf21d004f0f3d612caf0f851045d64525b3bfbac67de9a5a27f9dca24b3317",
+        sha256="1f6d5ce1f934518c5dfa6e434316cb11ada1ccb9f7dd2478dc1f5fc99f6e63f2",
         embedded=True,
     ),
     ModelSpec(

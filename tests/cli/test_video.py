@@ -253,7 +253,7 @@ def test_the_sound_ends_with_the_pictures(tiny_pipeline: Any, shared: Path) -> N
     assert run(["video", str(path), "--out", "out.mp4", "--frame-batch", "1"]) == 130
     last = frames("out.mp4")[-1].time
     assert last is not None
-    assert 0.2 < last < 0.4
+    assert 0 <= last < 0.4
     assert last - 0.1 < max(time for time, _ in sound("out.mp4")) < last + 0.1
 
 
