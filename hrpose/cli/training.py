@@ -52,6 +52,7 @@ _LOSS = {
     "kind": "mse, or ohkm: the worst keypoints of each person.",
     "ohkm_keep": "How many keypoints of a person ohkm takes.",
     "teacher_weight": "Share of the teacher in the loss.",
+    "absent": "Weight of keypoints without a label, towards an empty heatmap.",
 }
 
 

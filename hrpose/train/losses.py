@@ -133,9 +133,10 @@ class PoseLoss:
         Args:
             predicted: (B, K, h, w).
             targets: (B, K, h, w).
-            weights: (B, K), 0 = not labelled.
+            weights: (B, K), 0 = not labelled or outside; its target is empty.
             pixels: (B, 3, H, W) what the network saw.
         """
+        weights = weights.clamp_min(self._how.absent * (weights == 0))
         if self._how.kind == "ohkm":
             loss = ohkm(predicted, targets, weights, keep=self._how.ohkm_keep)
         else:

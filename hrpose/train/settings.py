@@ -145,11 +145,15 @@ class Loss:
         kind: ``"mse"``, or ``"ohkm"``: of every person the worst keypoints only.
         ohkm_keep: How many of them.
         teacher_weight: Share of the teacher's heatmaps in the loss, where there is a teacher.
+        absent: Weight, towards an empty heatmap, of keypoints that are not labelled or lie outside
+            the crop. The papers have 0: then nothing keeps a network from seeing ankles in a face.
+            Right where an unlabelled keypoint mostly is one that is not there.
     """
 
     kind: str = "mse"
     ohkm_keep: int = 8
     teacher_weight: float = 0.5
+    absent: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in ("mse", "ohkm"):
@@ -158,6 +162,8 @@ class Loss:
             raise ValueError(f"ohkm_keep is {self.ohkm_keep}, expected at least 1")
         if not 0 <= self.teacher_weight <= 1:
             raise ValueError(f"teacher_weight is {self.teacher_weight}, expected 0 to 1")
+        if not 0 <= self.absent <= 1:
+            raise ValueError(f"absent is {self.absent}, expected 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,17 @@ def test_ohkm_has_gradient_for_the_worst_only() -> None:
     assert touched.sum(dim=1).tolist() == [3, 3, 3]
 
 
+def test_absent_keypoints_are_drawn_to_nothing() -> None:
+    predicted, targets, weights = maps()
+    targets *= (weights > 0)[..., None, None]
+    filled = weights.clone()
+    filled[0, 4:] = 0.25
+    loss = PoseLoss(Loss(absent=0.25))(predicted, targets, weights, torch.zeros(3, 3, 8, 8))
+    assert float(loss) == pytest.approx(float(mse(predicted, targets, filled)), rel=1e-6)
+    plain = PoseLoss()(predicted, targets, weights, torch.zeros(3, 3, 8, 8))
+    assert float(plain) == pytest.approx(float(mse(predicted, targets, weights)), rel=1e-6)
+
+
 class Fixed(nn.Module):
     """A network that always sees the same people, and remembers what it saw."""
 
