@@ -164,7 +164,7 @@ class _Run:
             finally:
                 self.tally.seconds = perf_counter() - start
                 self.tally.meters = tuple(line.meters)
-            early = self.stop.asked or failure is not None or self.how.part
+            early = self.stop.over or failure is not None or self.how.part
             if video is not None and early:
                 video.end_sound()
         if video is not None:

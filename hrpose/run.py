@@ -90,10 +90,20 @@ Outcome = tuple[Frame, Poses] | Unreadable
 
 
 class Stop:
-    """A request, made by setting ``asked``, to end a run early and keep what is done."""
+    """A request to end a run early and keep what is done.
+
+    Attributes:
+        asked: Set by an interruption: the command ends as an interrupted one.
+        enough: Set by somebody who has seen enough: it ends as a finished one.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self.enough = False
+
+    @property
+    def over(self) -> bool:
+        """Whether anybody wants the end."""
+        return self.asked or self.enough
 
     def until(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yields items until somebody asks to stop; whoever takes them ends as if these were all.
@@ -102,7 +112,7 @@ class Stop:
             KeyboardInterrupt: Asked before the first item: there is nothing to keep.
         """
         waiting, started = iter(items), False
-        while not self.asked:
+        while not self.over:
             try:
                 item = next(waiting)
             except StopIteration:
@@ -114,7 +124,7 @@ class Stop:
                 break
             started = True
             yield item
-        if not started:
+        if not started and self.asked:
             raise KeyboardInterrupt
 
 

@@ -106,7 +106,7 @@ class Clips:
             def watch(poses: Poses, picture: Picture | None) -> None:
                 nonlocal people
                 if self.preview is not None and picture is not None:
-                    self.stop.asked |= not self.preview.show(picture, poses.time)
+                    self.stop.enough |= not self.preview.show(picture, poses.time)
                 people += len(poses)
                 bar.update()
                 bar.set_postfix_str(f"{people / bar.n:.1f} people" if bar.n else "", refresh=False)
@@ -140,7 +140,7 @@ class Clips:
         click.echo(printable(f"{target.source}: {', '.join(parts)} -> {results}"))
         if not self.files.quiet:
             report("note", f"{target.source}: {speeds(tally)}")
-        if self.stop.asked:
+        if self.stop.over:
             report("note", f"stopped; the results end after {tally.frames} frames")
 
     def _whole(self, reader: Reader, target: Target) -> bool:

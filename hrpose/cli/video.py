@@ -92,7 +92,7 @@ def video(
         work = Clips(chain, span, reading, files, stop, preview)
         failed = 0
         for source, target in zip(found, targets, strict=True):
-            if not stop.asked:
+            if not stop.over:
                 failed += not work.run(source, target)
     return InputError.exit_code if failed else 0
 
@@ -102,7 +102,7 @@ def _window(show: bool, stop: Stop, *, real_time: bool) -> AbstractContextManage
         return nullcontext()
     from hrpose.media.preview import Preview
 
-    return Preview(real_time=real_time, stopped=lambda: stop.asked)
+    return Preview(real_time=real_time, stopped=lambda: stop.over)
 
 
 def _is_default(option: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -19,7 +20,9 @@ import jsonschema
 import numpy as np
 import pytest
 
+import hrpose.clip
 from hrpose.cli.main import run
+from hrpose.clip import How
 from hrpose.formats import schema
 from hrpose.media.video import VideoReader, VideoWriter
 from hrpose.options import Tracking
@@ -373,3 +376,63 @@ def test_pictures_of_a_sequence(
     assert [p["frame"] for p in document("people.json")["pictures"]] == [0, 1, 2]
     assert [p["time"] for p in document("people.json")["pictures"]] == pytest.approx([0, 0.1, 0.2])
     assert len(frames("out.mkv")) == 3
+
+
+class Window:
+    """A preview that shows nothing."""
+
+    def __init__(self, *, real_time: bool, stopped: Callable[[], bool]) -> None:
+        self.real_time = real_time
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, *of: object) -> None:
+        pass
+
+    def show(self, picture: Any, time: float | None) -> bool:
+        return time is None or time < 0.2
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "files"),
+    [
+        ([], "one-euro", []),
+        (["--smooth-method", "none"], "none", []),
+        (["--out", "out.mp4"], "none", ["out.mp4"]),
+        (["--json", "people.json", "--smooth"], "zero-phase", ["people.json"]),
+    ],
+    ids=["alone", "asked for none", "beside a video", "beside results, asked for"],
+)
+def test_a_preview_alone_is_smoothed(
+    words: list[str], method: str, files: list[str], tiny_pipeline: Any, clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    seen: list[How] = []
+    run_clip = hrpose.clip.run_clip
+
+    def spied(pipeline: Any, reader: Any, target: Any, how: How, **more: Any) -> Any:
+        seen.append(how)
+        return run_clip(pipeline, reader, target, how, **more)
+
+    monkeypatch.setattr("hrpose.media.preview.Preview", Window)
+    monkeypatch.setattr("hrpose.clip.run_clip", spied)
+    assert run(["video", str(clip), "--show", *words]) == 0  # the window is closed at 0.2 s
+    assert [how.smoothing.method for how in seen] == [method]
+    assert made() == files
+    if "people.json" in files:
+        assert 4 <= len(document("people.json")["pictures"]) <= 10
+
+
+def test_a_full_disk_keeps_the_people(
+    tiny_pipeline: Any, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def full(self: VideoWriter, image: Any, time: float) -> None:
+        if time > 0.1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(VideoWriter, "write", full)
+    assert run(["video", str(clip), "--out", "out.mp4", "--json", "people.json"]) == 5
+    assert "people of 3 frames are in people.json" in capsys.readouterr().err
+    assert document("people.json")["videos"][0]["status"] == "error"
+    assert made() == ["people.json"]
