@@ -163,7 +163,8 @@ def _folder_name(folder: Path) -> str:
 
 
 def _in_folder(folder: Path, rate: Fraction) -> list[Source]:
-    files = files_below(folder)
+    # Drawn clips of a run before, by the names that they have by default, are results.
+    files = [path for path in files_below(folder) if not path.stem.endswith(".pose")]
     clips = _clips(files)
     if clips:
         return clips

@@ -99,6 +99,7 @@ def test_pictures_between_videos_are_a_sequence_of_their_own(here: Path) -> None
 
 def test_folders(here: Path) -> None:
     touch("in/clip10.mp4", "in/clip9.mp4", "in/deep/a.avi", "in/cover.jpg", "in/._clip9.mp4")
+    touch("in/clip9.pose.mp4")  # drawn by a run before
     touch("out/b.mp4")
     Path("in/link").symlink_to(here / "out")
     Path("in/own.mp4").symlink_to(here / "out/b.mp4")
