@@ -35,7 +35,7 @@ class Options:
         dtype: ``float32``, ``bfloat16`` or ``float16`` of the pose network, and on CUDA of the
             detector's backbone.
         flip_test: Whether every crop is seen mirrored as well; about twice the time
-            (the embedded model gains 2.0 AP by it).
+            (the embedded model gains about 1 AP by it).
         refine: ``none``, ``quarter`` or ``dark``; None takes the model's own.
         threshold: Least detector score; raising it finds fewer and surer people.
         pose_threshold: Least pose score (``Poses.scores``); drops many boxes that fit

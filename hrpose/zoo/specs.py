@@ -47,7 +47,7 @@ _EMBEDDED = (
             exact_target=True,
         ),
         skeleton=COCO17,
-        sha256="1f6d5ce1f934518c5dfa6e434316cb11ada1ccb9f7dd2478dc1f5fc99f6e63f2",
+        sha256="6663a6e1d9056d4ebfd9e36610a09cf2dcecf2cfb62a701f72c7fb02c972485f",
         embedded=True,
     ),
     ModelSpec(
