@@ -28,6 +28,7 @@ from hrpose.tracker import Tracker
 from hrpose.types import Frame, Poses, Size
 
 _AHEAD = 2  # frames that wait between two stages
+_LONG = 50_000  # frames from which an MP4 is not worth an index in memory; or of unknown length
 _NOTHING = Original()
 
 Pair = tuple[Frame, Poses]
@@ -233,6 +234,7 @@ def _film(
         encoding=how.encoding,
         original=original,
         force=how.output.force,
+        long=reader.frame_count is None or reader.frame_count > _LONG,
     )
 
 

@@ -83,6 +83,9 @@ class VideoWriter:
         original: Where the pictures come from; its sound is copied packet by packet, to where it
             was in time.
         force: Replace an existing file.
+        long: MP4 and MOV stay in fragments, as they are written anyway, instead of getting one
+            index at the end, for which 90 bytes a frame are kept in memory. Players know both,
+            some editing programs only the plain kind.
 
     Raises:
         UsageError: The name is not that of a video, or codec, container and quality do not fit.
@@ -100,6 +103,7 @@ class VideoWriter:
         encoding: Encoding = _DEFAULT,
         original: Original = _NOTHING,
         force: bool = False,
+        long: bool = False,
     ) -> None:
         if min(size) < 1:
             raise ValueError(f"size is {size}, expected at least 1 x 1")
@@ -108,6 +112,7 @@ class VideoWriter:
         self._path, self._size, self._rate = Path(path), Size(*size), Fraction(rate)
         self._recipe = recipe(self._path, encoding)
         self._original, self._with_sound, self._force = original, encoding.audio, force
+        self._long = long
         self.time_base = self._recipe.container.time_base or _time_base(self._rate)
         self.moved = 0
         self.dropped_audio: list[str] = []
@@ -126,7 +131,7 @@ class VideoWriter:
             # Before `_finish`, so closed after it: reading on from a closed file is a SIGSEGV.
             source = None if source_path is None else stack.enter_context(open_media(source_path))
             with self._reported():
-                self._container = _create(temporary, self._recipe, self.time_base)
+                self._container = _create(temporary, self._recipe, self.time_base, self._long)
                 stack.push(self._finish)
                 self._stream = self._add_pictures()
                 if source is not None:
@@ -285,7 +290,7 @@ def _marks(metadata: dict[str, str]) -> dict[str, str]:
     return {name: text for name, text in metadata.items() if name.lower() in _MARKS}
 
 
-def _create(path: Path, how: Recipe, time_base: Fraction) -> OutputContainer:
+def _create(path: Path, how: Recipe, time_base: Fraction, long: bool) -> OutputContainer:
     """Opens a container whose finished part is playable at any moment."""
     options = {
         **how.container.options,
@@ -294,6 +299,8 @@ def _create(path: Path, how: Recipe, time_base: Fraction) -> OutputContainer:
         "max_interleave_delta": "500000",
     }
     if "movflags" in options:
+        if long:
+            options["movflags"] = options["movflags"].replace("hybrid_fragmented", "frag_keyframe")
         options["movie_timescale"] = str(time_base.denominator)  # edit lists round to it; else 1 ms
     url = f"file:{os.path.abspath(path)}"
     return av.open(url, "w", format=how.container.format, container_options=options)

@@ -193,7 +193,7 @@ def test_a_new_skeleton_from_fifty_pictures(
     out = tmp_path / "house"
     words = ["train", "pose", "--data", str(houses / "labels.json"), "--images", str(houses)]
     words += ["--skeleton", str(houses / "house.json"), "--init", DEFAULT_POSE, "--out", str(out)]
-    words += ["--size", "64", "64", "--steps", "40", "--batch-size", "8", "--warmup", "5"]
+    words += ["--size", "64", "64", "--steps", "60", "--batch-size", "8", "--warmup", "5"]
     words += ["--rotation", "15", "--scale", "0.1", "--colour", "0", "--erase", "0"]
     assert run([*words, "--lr", "3e-3", "--log-steps", "10", "--device", "cpu"]) == 0
     said = capsys.readouterr().err
@@ -214,4 +214,4 @@ def test_a_new_skeleton_from_fifty_pictures(
     truth = np.reshape(points, (5, 3))[:, :2]
     (person,) = document["pictures"][0]["people"]
     error = np.linalg.norm(np.array(person["keypoints"])[:, :2] - truth, axis=1).mean()
-    assert error < 0.45 * np.linalg.norm(truth - truth.mean(0), axis=1).mean()
+    assert error < 0.3 * np.linalg.norm(truth - truth.mean(0), axis=1).mean()

@@ -757,10 +757,10 @@ def _resident() -> int:
     return pages * resource.getpagesize() // 1024
 
 
-def _growth(path: Path, frames: int) -> float:
+def _growth(path: Path, frames: int, *, long: bool = False) -> float:
     """Kilobytes of memory per 1,000 frames, by a line through the last three quarters."""
     picture, seen = np.zeros((48, 64, 3), np.uint8), []
-    with _writer(path, size=Size(64, 48)) as writer:
+    with _writer(path, size=Size(64, 48), long=long) as writer:
         for number in range(frames):
             picture[number % 48] = number % 251
             writer.write(picture, number / 30)
@@ -780,3 +780,33 @@ def test_memory_does_not_grow_in_an_hour(tmp_path: Path, suffix: str) -> None:
     # the index of an MP4 lists every frame and is written last: about 80 bytes each
     limit = 100 if suffix in (".mp4", ".mov") else 20
     assert _growth(tmp_path / f"a{suffix}", 100_000) < limit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_memory_of_long_ones_does_not_grow(tmp_path: Path, suffix: str) -> None:
+    assert _growth(tmp_path / f"a{suffix}", 100_000, long=True) < 20
+
+
+def _boxes(data: bytes) -> list[str]:
+    """The names of the outermost boxes of an MP4 (ISO/IEC 14496-12, 4.2)."""
+    names, at = [], 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4])
+        names.append(data[at + 4 : at + 8].decode("latin1"))
+        at += int.from_bytes(data[at + 8 : at + 16]) if size == 1 else size
+    return names
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_long_ones_stay_in_fragments(tmp_path: Path, suffix: str) -> None:
+    times = [5.0, 5.04, 5.08, 5.2, *(5.3 + time for time in _seconds(60))]
+    for long in (False, True):
+        path = tmp_path / f"{long}{suffix}"
+        with _writer(path, long=long) as writer:
+            for i, time in enumerate(times):
+                writer.write(_picture(i), time)
+        with VideoReader(path) as reader:
+            assert [frame.time for frame in reader] == pytest.approx(times, abs=1e-5)
+            assert not reader.report.damaged
+        assert ("moof" in _boxes(path.read_bytes())) is long
