@@ -180,14 +180,15 @@ class _Run:
         return line.thread("draw", self._pictures(pairs), ahead=_AHEAD)
 
     def _posed(self, line: Line) -> Iterator[Pair]:
-        """Frames and people. Detector and pose network share a thread: both use all cores."""
+        """Frames and people. On a CPU both networks share a thread, as each uses all cores."""
         frames = line.thread("read", self.reader, ahead=_AHEAD + self.pipeline.frame_batch)
         tracking = self.how.tracking
         if tracking is not None and tracking.detect_every > 1:
             tracker = Tracker(tracking)
             followed = self.pipeline.follow(frames, tracker, tracking.detect_every)
             return line.here("follow", followed)
-        found = line.here("detect", self.pipeline.detected(frames))
+        stage = line.here if self.pipeline.device.type == "cpu" else line.thread
+        found = stage("detect", self.pipeline.detected(frames))
         posed = line.here("pose", self.pipeline.posed(found))
         if tracking is None:
             return posed

@@ -67,7 +67,7 @@ class Estimator:
         network = fold_batch_norms(network.eval().requires_grad_(False))
         self._network = network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.crop, self._codec, self.skeleton = crop, codec, skeleton
-        self._device, self._dtype, self._flip_test = torch.device(device), dtype, flip_test
+        self.device, self._dtype, self._flip_test = torch.device(device), dtype, flip_test
         self._keep_heatmaps = keep_heatmaps
         self._batches = MicroBatches(batch_size, what="crops")
 
@@ -96,7 +96,7 @@ class Estimator:
                 detections,
                 self.crop,
                 people=people,
-                device=self._device,
+                device=self.device,
                 dtype=self._dtype,
             )
             return self._find(crops)

@@ -76,7 +76,7 @@ class Pipeline:
         self.frame_batch, self._oks_threshold = frame_batch, oks_threshold
         self._pose_threshold = pose_threshold
         self.models = tuple(models)
-        self.skeleton = estimator.skeleton
+        self.skeleton, self.device = estimator.skeleton, estimator.device
 
     def __call__(self, picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame) -> Poses:
         """Finds the people of one picture.

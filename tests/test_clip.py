@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -33,9 +34,11 @@ class Stub:
 
     def __init__(self, fail_at: int | None = None) -> None:
         self.frame_batch, self.skeleton, self.fail_at = 4, COCO17, fail_at
+        self.device, self.threads = torch.device("cpu"), set[str]()
 
     def detected(self, frames: Iterator[Frame]) -> Iterator[tuple[list[Frame], list[Detections]]]:
         for frame in frames:
+            self.threads.add(threading.current_thread().name)
             back_and_forth = abs(frame.index % 20 - 10)
             box = torch.tensor([[4.0, 4, 20, 28]]) + back_and_forth
             yield [frame], [Detections(boxes=box, scores=torch.ones(1))]
@@ -124,6 +127,15 @@ def test_everything_is_written_once_and_in_order(tmp_path: Path) -> None:
     meters = {meter.name: meter for meter in tally.meters}
     assert {"read", "detect", "pose", "track", "smooth", "draw", "write"} <= set(meters)
     assert meters["write"].items == 30
+
+
+@pytest.mark.parametrize(("device", "name"), [("cpu", "hrpose-smooth"), ("cuda", "hrpose-detect")])
+def test_on_a_gpu_detection_overlaps_with_poses(tmp_path: Path, device: str, name: str) -> None:
+    pipeline = Stub()
+    pipeline.device = torch.device(device)  # named only, nothing runs there
+    tally = run(tmp_path, Frames(20), pipeline=pipeline)
+    assert pipeline.threads == {name}
+    assert tally.frames == frames_of(tmp_path / "out.mp4") == 20
 
 
 def test_a_stop_keeps_what_is_done(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ class Finder:
 class Looker:
     """Finds the keypoints of who is covered by a box, and nothing elsewhere."""
 
-    skeleton, crop = COCO17, CropSpec(Size(64, 96))
+    skeleton, crop, device = COCO17, CropSpec(Size(64, 96)), torch.device("cpu")
 
     def __call__(self, frames: Sequence[Frame], found: Sequence[Detections]) -> list[Poses]:
         pairs = zip(frames, found, strict=True)
