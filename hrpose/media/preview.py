@@ -17,14 +17,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import IO, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hrpose.errors import UsageError
+from hrpose.media.closing import Closing
 from hrpose.media.window import HEADER
 
 Picture = NDArray[np.uint8]
@@ -51,7 +51,7 @@ class Window(Protocol):
         """Ends it; may be called twice."""
 
 
-class Preview:
+class Preview(Closing):
     """Shows pictures; ``q``, Esc and closing the window end it, space pauses.
 
     Args:
@@ -78,17 +78,6 @@ class Preview:
         self._ended = self._paused = False
         self._arrivals: deque[float] = deque()
         self._before: tuple[float, float] | None = None  # clock and timestamp of the last picture
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the window."""
