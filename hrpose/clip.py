@@ -214,11 +214,12 @@ def _written(
     results: Results | None,
 ) -> Iterator[tuple[Poses, Picture | None]]:
     for poses, picture in pictures:
-        if results is not None:
-            results.write(poses)
+        # The video first: when it fails, the results hold the frames that were counted, no more.
         if video is not None and picture is not None:
             assert poses.time is not None, "a frame of a video has a time"
             video.write(picture, poses.time)
+        if results is not None:
+            results.write(poses)
         yield poses, picture
 
 

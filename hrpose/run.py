@@ -31,7 +31,6 @@ from hrpose.types import Frame, Poses
 
 Item = TypeVar("Item")
 Settings = Tracking | Smoothing | Span
-Read = TypeVar("Read")
 
 _NOT_SHAPING = ("frame_batch", "crop_batch")  # options that change speed, not results
 

@@ -183,7 +183,7 @@ def test_a_full_disk_under_the_video_keeps_the_people(
         run(tmp_path, Frames(30))
     assert "people of 8 frames are in" in str(caught.value.hint)
     document = read_native((tmp_path / "people.json").read_bytes())
-    assert len(document.pictures) >= 8
+    assert len(document.pictures) == document.videos[0].frames == 8
     assert document.videos[0].status == "error"
     assert [path.name for path in tmp_path.iterdir()] == ["people.json"]
 

@@ -434,5 +434,7 @@ def test_a_full_disk_keeps_the_people(
     monkeypatch.setattr(VideoWriter, "write", full)
     assert run(["video", str(clip), "--out", "out.mp4", "--json", "people.json"]) == 5
     assert "people of 3 frames are in people.json" in capsys.readouterr().err
-    assert document("people.json")["videos"][0]["status"] == "error"
+    found = document("people.json")
+    assert len(found["pictures"]) == found["videos"][0]["frames"] == 3
+    assert found["videos"][0]["status"] == "error"
     assert made() == ["people.json"]

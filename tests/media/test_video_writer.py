@@ -676,6 +676,8 @@ def _write_until_killed(folder: Path, talkie: Path) -> None:
             for suffix, codec in KILLS
             for original in (Original(), Original(talkie))
         ]
+        fragments = _writer(folder / "long.mp4", original=Original(talkie), long=True)
+        writers.append(stack.enter_context(fragments))
         for number in range(150):
             for writer in writers:
                 writer.write(_noise(number), number / 30)
@@ -694,7 +696,7 @@ def test_a_killed_writer_leaves_no_final_file_but_a_playable_part(
     assert not hangs
     assert process.exitcode == -signal.SIGKILL
     parts = list(tmp_path.iterdir())
-    assert len(parts) == 2 * len(KILLS)
+    assert len(parts) == 2 * len(KILLS) + 1
     for part in parts:
         assert part.name.startswith(".")
         assert ".part." in part.name
@@ -796,6 +798,12 @@ def _boxes(data: bytes) -> list[str]:
         names.append(data[at + 4 : at + 8].decode("latin1"))
         at += int.from_bytes(data[at + 8 : at + 16]) if size == 1 else size
     return names
+
+
+def test_long_ones_have_the_same_sound(tmp_path: Path, talkie: Path) -> None:
+    for long in (False, True):
+        _write(tmp_path / f"{long}.mp4", _seconds(60), original=Original(talkie), long=long)
+    assert _sound(tmp_path / "True.mp4") == _sound(tmp_path / "False.mp4") != []
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
