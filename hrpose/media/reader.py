@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
 from typing import Protocol, Self
 
+from hrpose.media.closing import Closing
 from hrpose.types import Frame, Size
 
 MAX_EVENTS = 100  # remembered for each clip; a file of nothing but jumps must not fill the memory
@@ -128,6 +130,45 @@ class Reader(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class OpenedFrames(Closing):
+    """Frames of a clip that were begun on opening, so that the first is there or is missed at once.
+
+    One thread may read while another closes: a file closed under its reader would be a SIGSEGV.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._frames: Generator[Frame, None, None]
+        self._first: Frame | None = None
+
+    def _begin(self, frames: Generator[Frame, None, None]) -> Frame | None:
+        """Reads the first frame, which comes out once more by iterating; None: there is none."""
+        self._frames = frames
+        self._first = next(frames, None)
+        return self._first
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (frame := self._next()) is not None:
+            yield frame
+
+    def _next(self) -> Frame | None:
+        with self._lock:
+            if self._first is not None:
+                first, self._first = self._first, None
+                return first
+            return next(self._frames, None)
+
+    def close(self) -> None:
+        """Ends reading and lets go of the source; a second call does nothing."""
+        with self._lock:
+            self._frames.close()
+            self._first = None
+            self._release()
+
+    def _release(self) -> None:
+        """Closes the source."""
 
 
 class Watch:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 from hrpose.errors import BadImage, BadVideo
 from hrpose.media.ahead import read_ahead
-from hrpose.media.closing import Closing
 from hrpose.media.image import read_image
-from hrpose.media.reader import VideoReport, Watch
+from hrpose.media.reader import OpenedFrames, VideoReport, Watch
 from hrpose.options import MAX_PIXELS, Span
 from hrpose.types import Frame, Size
 
@@ -20,7 +18,7 @@ _AHEAD = 4  # pictures that wait, decoded
 _WHOLE = Span()
 
 
-class ImageSequence(Closing):
+class ImageSequence(OpenedFrames):
     """Frames of an image sequence; as :class:`~hrpose.media.video.VideoReader`.
 
     Picture ``i`` is shown at ``i / rate``. One that cannot be read is counted and left out; the
@@ -60,13 +58,11 @@ class ImageSequence(Closing):
         self._read_well = self._undecodable = 0
         self._watch = Watch(self.rate)
         self._why: BadImage | None = None
-        self._lock = threading.RLock()
-        self._frames = self._read()
-        first = next(self._frames, None)
+        super().__init__()
+        first = self._begin(self._read())
         if first is None:
             reason = self._why.message if self._why else "empty"
             raise BadVideo(f"{name}: no picture can be read, the first: {reason}")
-        self._first: Frame | None = first
         self._size = first.size
 
     @property
@@ -115,23 +111,6 @@ class ImageSequence(Closing):
             cut_short=False,
             events=self._watch.events,
         )
-
-    def __iter__(self) -> Iterator[Frame]:
-        while (frame := self._next()) is not None:
-            yield frame
-
-    def close(self) -> None:
-        """Ends reading ahead; a second call does nothing."""
-        with self._lock:
-            self._frames.close()
-            self._first = None
-
-    def _next(self) -> Frame | None:
-        with self._lock:
-            if self._first is not None:
-                first, self._first = self._first, None
-                return first
-            return next(self._frames, None)
 
     def _read(self) -> Generator[Frame, None, None]:
         first = self._numbers[0]

@@ -7,7 +7,6 @@ Times are those of the file, in seconds.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -20,10 +19,9 @@ from av.video.reformatter import ColorRange
 
 from hrpose.errors import BadVideo
 from hrpose.media.clock import Clock
-from hrpose.media.closing import Closing
 from hrpose.media.container import DECODE_ERRORS, Medium, file_medium, video_stream
 from hrpose.media.packets import Packets, VideoPacket, from_key_frame, is_indexed
-from hrpose.media.reader import VideoReport, Watch
+from hrpose.media.reader import OpenedFrames, VideoReport, Watch
 from hrpose.media.video_writer import VideoWriter
 from hrpose.options import MAX_PIXELS, Span
 from hrpose.types import Frame, Size
@@ -38,7 +36,7 @@ class _Doubtful(Exception):
     """What comes out behind a search may differ from what a full decode gives."""
 
 
-class VideoReader(Closing):
+class VideoReader(OpenedFrames):
     """Frames of a video in display order, upright; an iterable and a context manager.
 
     Opening decodes the first frame, so a file without any is refused at once. It can be iterated
@@ -74,18 +72,16 @@ class VideoReader(Closing):
         self._failed = self._full_range = False
         self._time: float | None = None
         self._note = self._medium.note
-        self._lock = threading.RLock()
+        super().__init__()
         self._open()
         self._watch = Watch(self._clock.rate)
         try:
-            self._frames = self._read()
-            first = next(self._frames, None)
+            first = self._begin(self._read())
             if first is None:
                 raise self._without_frames()
         except BaseException:
             self._container.close()
             raise
-        self._first: Frame | None = first
         self._size = first.size
 
     def _open(self) -> None:
@@ -177,24 +173,8 @@ class VideoReader(Closing):
             events=self._watch.events,
         )
 
-    def __iter__(self) -> Iterator[Frame]:
-        while (frame := self._next()) is not None:
-            yield frame
-
-    def close(self) -> None:
-        """Releases the file and the decoder; a second call does nothing."""
-        with self._lock:
-            self._frames.close()
-            self._first = None
-            self._container.close()
-
-    def _next(self) -> Frame | None:
-        # Locked: closing a file that another thread reads from would be a SIGSEGV.
-        with self._lock:
-            if self._first is not None:
-                first, self._first = self._first, None
-                return first
-            return next(self._frames, None)
+    def _release(self) -> None:
+        self._container.close()
 
     def _read(self) -> Generator[Frame, None, None]:
         every, most = self._span.every, self._span.max_frames

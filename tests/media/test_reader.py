@@ -70,7 +70,7 @@ def test_not_all_of_a_thousand_events_are_kept() -> None:
 
 
 def test_readers_offer_the_same() -> None:
-    names = {name for name in vars(Reader) if not name.startswith("_")}
+    names = {name for name in dir(Reader) if not name.startswith("_")}
     assert names >= {"size", "rate", "report", "source_note", "origin", "close"}
     for kind in (VideoReader, ImageSequence):
-        assert names <= set(vars(kind)), kind
+        assert names <= set(dir(kind)), kind
