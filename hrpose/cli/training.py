@@ -93,6 +93,9 @@ def shared(command: Command) -> Command:
         click.option(
             "--init", default=None, help="Start from this weights file or model name, or none."
         ),
+        click.option(
+            "--grow", is_flag=True, help="Let --init be of a narrower network with the same layers."
+        ),
         click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
         click.option("--threads", type=int, default=None, help="CPU threads of the network."),

@@ -27,7 +27,7 @@ from hrpose.train.pose import PoseTask
 from hrpose.train.settings import Loss, PoseAugmentation, Settings
 from hrpose.train.shards import Labels, mixed
 from hrpose.train.sources import Source, labels_of, read_skeleton, read_sources, skeleton_of
-from hrpose.train.start import read_start, start, start_pose
+from hrpose.train.start import grown, read_start, start, start_pose
 from hrpose.types import Codec, Size
 from hrpose.zoo.load import load
 from hrpose.zoo.own import description
@@ -48,6 +48,7 @@ class Request:
         out: Folder of ``checkpoint.pt``, ``log.csv`` and ``model.safetensors``.
         mix: By source of pictures, how often these come in an epoch, see ``shards.mixed``.
         init: Weights file or model name to start from; None starts from scratch.
+        grow: Whether the weights to start from may be those of a narrower network.
         resume: Go on from ``out/checkpoint.pt``.
         device: As in ``choose_device``.
         threads: CPU threads of the network; None leaves PyTorch's choice.
@@ -66,6 +67,7 @@ class Request:
     device: str
     threads: int | None
     settings: Settings
+    grow: bool = False
     ignore_exif: bool = False
     recipe: str = ""
     tell: Callable[[str], None] = _quiet
@@ -183,7 +185,10 @@ def _network(spec: ModelSpec, skeleton: Skeleton, request: Request) -> nn.Module
         text = f"{len(skeleton)} keypoints, {pairs} pairs of left and right"
         _tell(request, f"skeleton {skeleton.name}: {text}")
     if request.init is not None:
-        replaced = start_pose(network, read_start(request.init), skeleton)
+        begin = read_start(request.init)
+        if request.grow:
+            begin = grown(network, begin)
+        replaced = start_pose(network, begin, skeleton)
         if replaced:
             _tell(request, replaced)
     return network
@@ -231,7 +236,10 @@ def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
     network = person_detector(DetectorConfig())
     if request.init is not None:
         begin = read_start(request.init)
-        if "final_layer.weight" in begin.weights:
+        pose = "final_layer.weight" in begin.weights
+        if request.grow:
+            begin = grown(network.backbone.trunk if pose else network, begin)
+        if pose:
             load_trunk(network, begin.weights)
         else:
             start(network, begin)

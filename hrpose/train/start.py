@@ -64,6 +64,40 @@ def read_start(init: str) -> Start:
     return Start(init, rename(weights, task_of(weights)), skeleton)
 
 
+def grown(network: nn.Module, begin: Start) -> Start:
+    """Weights of a narrower network in the first channels of a wider one.
+
+    The wider network then computes what the narrower one did: it keeps its own weights for the
+    channels that are new, but nothing reads those yet, as their weights in the old channels are 0.
+    Unlike the copies of old channels of Net2Net (Chen et al. 2016), new ones differ from the start.
+
+    Args:
+        network: With new weights; of the same layers, with as many channels or more.
+        begin: Weights of the narrower network.
+
+    Returns:
+        Weights of the network's shapes; those with no place in it are as they were, for
+        :func:`start` and :func:`start_pose` to judge.
+    """
+    own = network.state_dict()
+    weights = {
+        name: _grown(own[name], v) if name in own else v for name, v in begin.weights.items()
+    }
+    return Start(begin.name, weights, begin.skeleton)
+
+
+def _grown(new: Tensor, old: Tensor) -> Tensor:
+    """An old tensor in the first corner of a new one whose other inputs are 0."""
+    widths = min(2, new.ndim)
+    larger = new.ndim == old.ndim and all(n >= o for n, o in zip(new.shape, old.shape, strict=True))
+    if not larger or new.shape == old.shape or new.shape[widths:] != old.shape[widths:]:
+        return old
+    value = new.clone()
+    value[: len(old)] = 0
+    value[tuple(slice(side) for side in old.shape)] = old.to(value)
+    return value
+
+
 def start(network: nn.Module, begin: Start) -> None:
     """Copies weights, which must fit.
 

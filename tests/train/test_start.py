@@ -16,7 +16,7 @@ from hrpose.models.networks import ClassNet, FaceNet, PoseNet, initialise
 from hrpose.options import DEFAULT_POSE
 from hrpose.skeleton import COCO17, MPII16, Skeleton
 from hrpose.train.export import export
-from hrpose.train.start import Start, read_start, start, start_pose
+from hrpose.train.start import Start, grown, read_start, start, start_pose
 from hrpose.types import Codec, Size
 from hrpose.zoo.own import description
 
@@ -126,3 +126,52 @@ def test_what_files_know_of_their_keypoints(tmp_path: Path) -> None:
     assert embedded.skeleton == COCO17
     with pytest.raises(UsageError, match="unknown model"):
         read_start("w999")
+
+
+def settled(network: torch.nn.Module) -> torch.nn.Module:
+    """With batch norms as they are after training: statistics of their own, none of them 0 or 1."""
+    random = torch.Generator().manual_seed(9)
+    for name, value in network.state_dict().items():
+        if value.ndim == 1 and value.is_floating_point():
+            least = 0.5 if name.endswith("running_var") else -0.5
+            value.uniform_(least, least + 1, generator=random)
+    return network.eval()
+
+
+@torch.no_grad()
+def test_a_grown_network_computes_what_the_narrower_one_did() -> None:
+    old = settled(PoseNet(TINY, 17))
+    new = PoseNet(replace(TINY, width=7, stem=12, planes=5), 17)
+    initialise(new, seed=5)
+    assert start_pose(new, grown(new, begin(old)), COCO17) == ""
+    crops = torch.randn(2, 3, 64, 96)
+    assert old(crops).std() > 0.1
+    torch.testing.assert_close(new.eval()(crops), old(crops), rtol=1e-4, atol=1e-5)
+
+
+def test_all_new_channels_learn_and_only_they_are_new() -> None:
+    old, new = PoseNet(TINY, 17), PoseNet(replace(TINY, width=6), 17)
+    initialise(new, seed=5)
+    start_pose(new, grown(new, begin(old)), COCO17)
+    optimizer = torch.optim.SGD(new.parameters(), lr=0.1)
+    before = {name: value.clone() for name, value in new.named_parameters()}
+    for _ in range(2):  # the first step opens the ways from the new channels to the heatmaps
+        optimizer.zero_grad()
+        new(torch.randn(2, 3, 64, 64)).square().mean().backward()
+        optimizer.step()
+    weight = "stage4.0.branches.2.0.conv1.weight"
+    assert torch.equal(before[weight][:16, :16], old.state_dict()[weight])
+    assert not before[weight][:16, 16:].any()
+    assert all((value.detach() != before[name]).any() for name, value in new.named_parameters())
+
+
+def test_a_grown_network_may_get_a_new_head() -> None:
+    old, new = PoseNet(TINY, 17), PoseNet(replace(TINY, width=6), 3)
+    assert "its head for the 17 keypoints" in start_pose(new, grown(new, begin(old)), STAR)
+
+
+@pytest.mark.parametrize("other", [replace(TINY, width=8), replace(TINY, blocks=2)])
+def test_nothing_grows_out_of_a_wider_or_deeper_network(other: HRNetConfig) -> None:
+    new = PoseNet(TINY, 17)
+    with pytest.raises(WeightsError, match=r"old\.pth: \d+ weights do not fit"):
+        start_pose(new, grown(new, begin(PoseNet(other, 17))), COCO17)
