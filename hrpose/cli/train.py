@@ -56,7 +56,7 @@ def pose(
 @train.command()
 @shared
 @click.option(
-    "--canvas", type=(int, int), default=(320, 320), show_default=True, help="Size of the mosaics."
+    "--canvas", type=(int, int), default=(384, 384), show_default=True, help="Size of the mosaics."
 )
 def detector(canvas: tuple[int, int], **options: Any) -> None:
     """Trains the Faster R-CNN person detector on boxes; --init takes a pose model for its trunk."""

@@ -46,6 +46,7 @@ _AUGMENTATION = {
     "flip": "Share that is mirrored.",
     "half_body": "Share cropped around the upper or lower half.",
     "shift": "Greatest shift as a share of the crop.",
+    "truncate": "Share whose picture is cut, as photographs cut people.",
     "paste": "Share into which other people are pasted.",
 }
 _LOSS = {

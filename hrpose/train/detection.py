@@ -74,7 +74,7 @@ class DetectionTask:
         labels: Sequence[Labels],
         pictures: Pictures,
         *,
-        canvas: Size = Size(320, 320),  # noqa: B008 (immutable)
+        canvas: Size = Size(384, 384),  # noqa: B008 (immutable)
         augmentation: DetectionAugmentation | None = None,
         batch_size: int = 16,
         seed: int = 0,

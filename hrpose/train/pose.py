@@ -19,7 +19,7 @@ from hrpose.errors import InputError
 from hrpose.media.store import Pictures
 from hrpose.skeleton import Skeleton
 from hrpose.train import distributed
-from hrpose.train.augment import colour, draw_patches, paste
+from hrpose.train.augment import colour, draw_patches, draw_window, paste
 from hrpose.train.losses import PoseLoss
 from hrpose.train.settings import PoseAugmentation
 from hrpose.train.shards import Labels, read_pixels, shuffled
@@ -33,6 +33,42 @@ class PoseBatch:
     pixels: Tensor
     targets: Tensor
     weights: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A person in a picture.
+
+    Attributes:
+        image: (3, H, W) uint8 RGB.
+        box: (4,) float32 xyxy px.
+        xy: (K, 2) float32 px.
+        weights: (K,) float32, 0 = not labelled.
+    """
+
+    image: Tensor
+    box: Tensor
+    xy: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, pictures: Pictures, labels: Labels, i: int) -> Shown:
+        """Person ``i`` of a labelled picture."""
+        image = read_pixels(pictures, labels)
+        return cls(image, labels.boxes[i], labels.keypoints[i], labels.weights[i])
+
+    def cut(self, random: np.random.Generator) -> Shown:
+        """The same person where the picture ends within them, see ``draw_window``."""
+        height, width = self.image.shape[1:]
+        window = draw_window(Size(width, height), self.box, self.xy, self.weights > 0, random)
+        left, top, right, bottom = window.left, window.top, window.right, window.bottom
+        corner = self.xy.new_tensor([left, top])
+        return Shown(
+            self.image[:, top:bottom, left:right],
+            geometry.clip(self.box - corner.repeat(2), Size(right - left, bottom - top)),
+            self.xy - corner,
+            self.weights * window.holds(self.xy),
+        )
 
 
 class PoseTask:
@@ -96,10 +132,14 @@ class PoseTask:
 
     def _make(self, people: list[tuple[Labels, int]], seed: tuple[int, int, int]) -> PoseBatch:
         random = np.random.default_rng(seed)
-        images = [read_pixels(self._pictures, picture) for picture, _ in people]
-        boxes = torch.stack([picture.boxes[i] for picture, i in people])
-        xy_image = torch.stack([picture.keypoints[i] for picture, i in people])
-        weights = torch.stack([picture.weights[i] for picture, i in people])
+        shown = [Shown.of(self._pictures, picture, i) for picture, i in people]
+        if self._augmentation.truncate:
+            cut = random.random(len(shown)) < self._augmentation.truncate
+            shown = [one.cut(random) if c else one for one, c in zip(shown, cut, strict=True)]
+        images = [one.image for one in shown]
+        boxes = torch.stack([one.box for one in shown])
+        xy_image = torch.stack([one.xy for one in shown])
+        weights = torch.stack([one.weights for one in shown])
         crop_from_image, flipped = _random_transforms(
             boxes, xy_image, weights, self._crop, self._skeleton, self._augmentation, random
         )

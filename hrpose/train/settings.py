@@ -120,6 +120,7 @@ class PoseAugmentation:
         half_body: Share of people with more than 8 labelled keypoints who are cropped around
             their upper or lower half.
         shift: Greatest shift as a share of the crop; detectors do not centre people exactly.
+        truncate: Share of people whose picture is cut, so that its border hides a part of them.
         paste: Share of crops into which one to three other people of the batch are pasted.
         even: Whether sizes (within ``scale``) and angles (within ``rotation``) are drawn evenly
             instead of normally; the published face recipes do so.
@@ -132,6 +133,7 @@ class PoseAugmentation:
     flip: float = 0.5
     half_body: float = 0.3
     shift: float = 0.04
+    truncate: float = 0.0
     paste: float = 0.0
     even: bool = False
     colour: Colour = Colour()
@@ -172,7 +174,8 @@ class DetectionAugmentation:
 
     Attributes:
         tiles: Numbers of pictures on a canvas; each is as likely, so repeat one to favour it.
-            Many tiles make small people.
+            Many tiles make small people; one shows a picture about as large as the detector sees
+            it, so that people who fill it are learnt, too.
         split: A tile is split at this share of its longer side, or further in.
         zoom: Least and greatest size of a picture relative to just covering its tile; what
             remains uncovered is black.
@@ -186,9 +189,9 @@ class DetectionAugmentation:
         colour: Colour changes of each tile.
     """
 
-    tiles: tuple[int, ...] = (1, 1, 2, 3, 4, 4, 6, 9)
+    tiles: tuple[int, ...] = (1, 1, 1, 1, 2, 2, 3, 4, 6)
     split: float = 0.35
-    zoom: tuple[float, float] = (0.85, 1.8)
+    zoom: tuple[float, float] = (0.75, 1.6)
     max_scale: float = 2.5
     stretch: float = 0.1
     flip: float = 0.5

@@ -1,4 +1,4 @@
-"""Colour changes and pasted people: what each does alone, and that pixels stay pixels."""
+"""Colour changes, cut pictures, pasted people: what each does alone; pixels stay pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrpose.train.augment import Patch, colour, draw_patches, paste
+from hrpose.train.augment import Patch, Window, colour, draw_patches, draw_window, paste
 from hrpose.train.settings import Colour
 from hrpose.types import Size
 
@@ -139,3 +139,57 @@ def test_a_patch_shows_the_donors_middle_at_its_centre() -> None:
     middle = torch.tensor(SIZE).double()[:, None] / 2
     assert (linear @ middle + shift).flatten().tolist() == pytest.approx([30, 11])
     assert linear.tolist() == [[0.4, 0], [0, 0.4]]
+
+
+PICTURE = Size(200, 100)
+PERSON = torch.tensor([50.0, 20, 90, 95])
+
+
+def person(count: int) -> Tensor:
+    """(count, 2) keypoints all over the person, none on its border."""
+    low, high = PERSON[:2] + 1, PERSON[2:] - 1
+    return low + (high - low) * torch.rand(count, 2, generator=torch.Generator().manual_seed(2))
+
+
+def windows(xy: Tensor, labelled: Tensor, box: Tensor = PERSON) -> list[Window]:
+    random = np.random.default_rng(1)
+    return [draw_window(PICTURE, box, xy, labelled, random) for _ in range(400)]
+
+
+def test_a_cut_leaves_part_of_the_person_and_three_keypoints() -> None:
+    xy, labelled = person(17), torch.ones(17, dtype=torch.bool)
+    moved = {"left": 0, "top": 0, "right": 0, "bottom": 0}
+    drawn = windows(xy, labelled)
+    for window in drawn:
+        assert (window.holds(xy) & labelled).sum() >= 3
+        shares = {
+            "left": (90 - window.left) / 40,
+            "top": (95 - window.top) / 75,
+            "right": (window.right - 50) / 40,
+            "bottom": (window.bottom - 20) / 75,
+        }
+        whole = Window(0, 0, *PICTURE)
+        for side in moved:
+            if getattr(window, side) != getattr(whole, side):
+                moved[side] += 1
+                assert 0.33 < shares[side] < 0.92
+    assert len({w.bottom for w in drawn}) > 20
+    assert moved["bottom"] > 150
+    assert min(moved.values()) > 20
+    assert 400 < sum(moved.values()) < 600  # one side as a rule, two in some
+
+
+def test_nobody_is_cut_of_whom_too_little_is_labelled() -> None:
+    xy = person(17)
+    few = torch.arange(17) < 2
+    assert set(windows(xy, few)) == {Window(0, 0, *PICTURE)}
+    assert set(windows(xy, torch.zeros(17, dtype=torch.bool))) == {Window(0, 0, *PICTURE)}
+
+
+@pytest.mark.parametrize(
+    "box", [[0.0, 0, 200, 100], [10, 10, 10.4, 10.4], [-20, -20, -1, -1], [10, 10, 10, 10]]
+)
+def test_any_box_leaves_a_part_of_the_picture(box: list[float]) -> None:
+    for window in windows(person(17), torch.ones(17, dtype=torch.bool), torch.tensor(box)):
+        assert 0 <= window.left < window.right <= PICTURE.width
+        assert 0 <= window.top < window.bottom <= PICTURE.height

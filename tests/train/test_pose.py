@@ -181,10 +181,12 @@ def scale_of(xy_crop: Tensor, chosen: Tensor) -> float:
 def test_labels_follow_the_pixels_to_a_pixel_with_everything_on(
     dots: tuple[Pictures, list[Labels]],
 ) -> None:
-    how = PoseAugmentation(rotation_share=1, half_body=0.5, paste=1, colour=Colour(erase=1))
+    how = PoseAugmentation(
+        rotation_share=1, half_body=0.5, paste=1, truncate=0.5, colour=Colour(erase=1)
+    )
     mean, std = torch.tensor(SPEC.mean) * 255, torch.tensor(SPEC.std) * 255
     labelled, errors = 0, []
-    for batch in islice(task(dots[0], how, people=dots[1], batch_size=8).batches(), 14):
+    for batch in islice(task(dots[0], how, people=dots[1], batch_size=8).batches(), 20):
         crop = int(batch.weights.amax(dim=1).argmax())
         luma = (batch.pixels[crop].permute(1, 2, 0) * std + mean).mean(2)
         xy = heatmap.decode(batch.targets, OURS).xy[crop] * OURS.stride + OURS.cell_offset
@@ -244,6 +246,27 @@ def test_weights_of_labels_reach_the_batch_on_their_side(pictures: Pictures) -> 
     (turned,) = islice(task(pictures, mirror_all, people=[labels(weights=weights)]).batches(), 1)
     torch.testing.assert_close(still.weights, weights.expand(32, -1))
     torch.testing.assert_close(turned.weights, weights[:, MIRROR].expand(32, -1))
+
+
+def test_a_cut_picture_ends_at_its_new_border(pictures: Pictures, tmp_path: Path) -> None:
+    Image.new("RGB", SIZE, (255, 255, 255)).save(tmp_path / "white.png")
+    cut = PoseAugmentation(**{**vars_of(STILL), "truncate": 1})
+    mean, std = torch.tensor(SPEC.mean) * 255, torch.tensor(SPEC.std) * 255
+    (batch,) = islice(task(pictures, cut, people=[labels("white.png")]).batches(), 1)
+    (seen,) = islice(task(pictures, cut).batches(), 1)
+    assert torch.equal(batch.weights, seen.weights)
+    gone = (batch.weights == 0).sum(1)
+    assert 3 < gone.max() <= 14
+    white = ((batch.pixels.permute(0, 2, 3, 1) * std + mean) > 254).all(3)
+    xy, colours = peaks(seen, OURS)
+    for i in range(len(xy)):
+        kept = batch.weights[i] > 0
+        assert (colours[i] - COLOURS)[kept].abs().amax() < 40  # all labels still on their discs
+        # the picture fills the crop's inner 80 %, as its box is cut with it; the rest is black
+        rows, columns = white[i].any(1).sum(), white[i].any(0).sum()
+        assert max(rows / 256, columns / 192) > 0.79
+        assert white[i].sum() == rows * columns
+        assert not white[i].all()
 
 
 def vars_of(how: PoseAugmentation) -> dict[str, object]:
