@@ -58,12 +58,13 @@ def pose(
 @click.option(
     "--canvas", type=(int, int), default=(384, 384), show_default=True, help="Size of the mosaics."
 )
-def detector(canvas: tuple[int, int], **options: Any) -> None:
+@click.option("--trunk", help="Pose model whose trunk it has; default: that of --init.")
+def detector(canvas: tuple[int, int], trunk: str | None, **options: Any) -> None:
     """Trains the Faster R-CNN person detector on boxes; --init takes a pose model for its trunk."""
     from hrpose.train.run import Request, train_detector
 
     request = _request(Request, options, settings=settings_from(options))
-    _report(train_detector(request, canvas=canvas))
+    _report(train_detector(request, canvas=canvas, trunk=trunk))
 
 
 def _request(kind: Any, options: dict[str, Any], **more: Any) -> Any:

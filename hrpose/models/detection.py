@@ -27,6 +27,7 @@ from hrpose.models.networks import initialise
 PERSON = 1  # also the label of torchvision's COCO models
 IGNORE = -1  # torchvision's samplers take 0 and above only
 IGNORED_SHARE = 0.5
+TRUNK = "backbone.trunk."  # what the names of the trunk's weights begin with
 
 Targets = list[dict[str, Tensor]]
 
@@ -47,6 +48,9 @@ class DetectorConfig:
         max_size: Longer side at most, in pixels, at inference.
         train_proposals: Proposals before (per map) and after suppression in training.
         test_proposals: The same at inference. The box head's time is proportional to the second.
+        least_score: Boxes below this are not given at inference. Raising it saves time and loses
+            people; torchvision has 0.05.
+        overlap: Of two boxes of a greater IoU the better one stays.
         mean: Of red, green and blue, 0 to 1.
         std: Of red, green and blue, 0 to 1.
     """
@@ -62,7 +66,9 @@ class DetectorConfig:
     min_size: int = 416
     max_size: int = 640
     train_proposals: tuple[int, int] = (300, 300)
-    test_proposals: tuple[int, int] = (300, 150)
+    test_proposals: tuple[int, int] = (1000, 300)
+    least_score: float = 0.01
+    overlap: float = 0.5
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
@@ -110,6 +116,8 @@ def person_detector(config: DetectorConfig = DetectorConfig()) -> FasterRCNN:
         rpn_fg_iou_thresh=0.6,  # three aspects leave few anchors above torchvision's 0.7
         rpn_batch_size_per_image=128,
         box_batch_size_per_image=64,
+        box_score_thresh=config.least_score,
+        box_nms_thresh=config.overlap,
         image_mean=list(config.mean),
         image_std=list(config.std),
     )
@@ -122,6 +130,11 @@ def person_detector(config: DetectorConfig = DetectorConfig()) -> FasterRCNN:
     )
     _initialise_box_head(network.roi_heads)
     return network
+
+
+def trunk_weights(detector: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those weights of a detector that are its trunk's, by the names of an HRNet."""
+    return {n.removeprefix(TRUNK): v for n, v in detector.items() if n.startswith(TRUNK)}
 
 
 def load_trunk(network: FasterRCNN, pose: Mapping[str, Tensor]) -> list[str]:

@@ -7,6 +7,8 @@ checkpoints, so that these load strictly.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -45,6 +47,35 @@ class HRNetConfig:
     def channels(self) -> tuple[int, int, int, int]:
         """Channels of the four branches, finest (stride 4) first."""
         return (self.width, 2 * self.width, 4 * self.width, 8 * self.width)
+
+
+def config_of(weights: Mapping[str, Tensor]) -> HRNetConfig:
+    """The numbers of the HRNet that weights are of, by their names and shapes.
+
+    How it upsamples cannot be seen in weights; ``"nearest"`` is returned.
+
+    Args:
+        weights: With the names of :class:`HRNet`; others do not matter.
+
+    Raises:
+        ValueError: They are no HRNet's.
+    """
+
+    def count(prefix: str) -> int:
+        found = re.compile(re.escape(prefix) + r"\.(\d+)\.")
+        return len({m.group(1) for name in weights if (m := found.match(name))})
+
+    try:
+        return HRNetConfig(
+            width=len(weights["stage2.0.branches.0.0.conv1.weight"]),
+            stem=len(weights["conv1.weight"]),
+            planes=len(weights["layer1.0.conv1.weight"]),
+            bottlenecks=count("layer1"),
+            modules=(count("stage2"), count("stage3"), count("stage4")),
+            blocks=count("stage2.0.branches.0"),
+        )
+    except KeyError as error:
+        raise ValueError(f"the weights are no HRNet's: {error} is missing") from error
 
 
 class HRNet(nn.Module):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torchvision.models.detection import FasterRCNN
 
 from hrpose.crop import CropSpec
 from hrpose.device import choose_device
 from hrpose.errors import OutputError, UsageError
 from hrpose.media.store import Pictures
-from hrpose.models.detection import DetectorConfig, load_trunk, person_detector
+from hrpose.models.detection import DetectorConfig, person_detector
 from hrpose.models.hrnet import HRNetConfig
 from hrpose.models.networks import NETWORKS, initialise
 from hrpose.skeleton import COCO17, Skeleton
@@ -27,10 +28,10 @@ from hrpose.train.pose import PoseTask
 from hrpose.train.settings import Loss, PoseAugmentation, Settings
 from hrpose.train.shards import Labels, mixed
 from hrpose.train.sources import Source, labels_of, read_skeleton, read_sources, skeleton_of
-from hrpose.train.start import grown, read_start, start, start_pose
+from hrpose.train.start import grown, read_start, start_detector, start_pose
 from hrpose.types import Codec, Size
 from hrpose.zoo.load import load
-from hrpose.zoo.own import description
+from hrpose.zoo.own import description, find_model
 from hrpose.zoo.specs import DEFAULT_DETECTOR, DEFAULT_POSE, ModelSpec, find_spec
 
 
@@ -215,13 +216,17 @@ def _teacher(
     return Teacher(network, theirs=spec.crop, their_codec=spec.codec, ours=crop, our_codec=codec)
 
 
-def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
-    """Trains the embedded person detector.
+def train_detector(
+    request: Request, *, canvas: tuple[int, int], trunk: str | None = None
+) -> Trained:
+    """Trains a person detector of the embedded one's kind.
 
     Args:
         request: Data, place and settings; ``init`` may be a detector, or a pose model whose trunk
             it starts from.
         canvas: Width and height of the training pictures, multiples of 32.
+        trunk: Pose model, by name or file, that has the trunk it is to have; None takes that of
+            ``init``, or the embedded detector's.
 
     Raises:
         HrposeError: Bad data, weights, device or place.
@@ -233,16 +238,7 @@ def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
             f"{unsized.path}: MPII has no boxes, and not everybody is labelled",
             hint="train the detector on COCO annotations",
         )
-    network = person_detector(DetectorConfig())
-    if request.init is not None:
-        begin = read_start(request.init)
-        pose = "final_layer.weight" in begin.weights
-        if request.grow:
-            begin = grown(network.backbone.trunk if pose else network, begin)
-        if pose:
-            load_trunk(network, begin.weights)
-        else:
-            start(network, begin)
+    network = _detector(request, trunk)
     task = DetectionTask(
         network,
         _labels(request, sources, skeleton_of(sources, COCO17)),
@@ -254,6 +250,29 @@ def train_detector(request: Request, *, canvas: tuple[int, int]) -> Trained:
     )
     about = {"model": DEFAULT_DETECTOR, "canvas": list(canvas)}
     return _run(task, _resolved(request, len(task)), device, about)
+
+
+def _detector(request: Request, trunk: str | None) -> FasterRCNN:
+    """With random weights, or those to start from."""
+    begin = None if request.init is None else read_start(request.init)
+    config = DetectorConfig()
+    if trunk is not None:
+        config = replace(config, trunk=_trunk_of(trunk))
+    elif begin is not None:
+        config = replace(config, trunk=begin.trunk())
+    network = person_detector(config)
+    if begin is not None:
+        start_detector(network, begin, grow=request.grow)
+    return network
+
+
+def _trunk_of(name: str) -> HRNetConfig:
+    spec, _ = find_model(name)
+    if spec.task != "pose" or not isinstance(spec.network, HRNetConfig):
+        raise UsageError(
+            f"{name} is no pose model", hint="--trunk takes a pose model of `hrpose models`"
+        )
+    return spec.network
 
 
 def _labels(request: Request, sources: list[Source], skeleton: Skeleton) -> list[Labels]:

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
 
 from hrpose.errors import WeightsError
+from hrpose.models.detection import load_trunk, trunk_weights
+from hrpose.models.hrnet import HRNetConfig, config_of
 from hrpose.skeleton import Skeleton
 from hrpose.zoo.checkpoint import read_checkpoint
 from hrpose.zoo.convert import rename, task_of, unwrap
 from hrpose.zoo.files import locate
 from hrpose.zoo.own import read_header, spec_of
 from hrpose.zoo.specs import find_spec
+
+_SAME = "start from weights of the same network"
 
 # Parts of published HRNets that a pose network does not have: heads, and the paths to coarse maps
 # at the end of stage 4. Any other weight without a place means that the networks differ.
@@ -38,6 +43,24 @@ class Start:
     name: str
     weights: Mapping[str, Tensor]
     skeleton: Skeleton | None
+
+    @property
+    def of_detector(self) -> bool:
+        """Whether they are of a detector; else a pose network's, or another HRNet's."""
+        return bool(trunk_weights(self.weights))
+
+    def trunk(self) -> HRNetConfig:
+        """The numbers of the HRNet in them.
+
+        Raises:
+            WeightsError: There is none.
+        """
+        try:
+            return config_of(trunk_weights(self.weights) or self.weights)
+        except ValueError as error:
+            raise WeightsError(
+                f"{self.name}: {error}", hint="start from a pose model, or a detector of hrpose's"
+            ) from error
 
 
 def read_start(init: str) -> Start:
@@ -111,6 +134,29 @@ def start(network: nn.Module, begin: Start) -> None:
     network.load_state_dict(begin.weights)
 
 
+def start_detector(network: FasterRCNN, begin: Start, *, grow: bool = False) -> None:
+    """Copies weights of a detector, or of a pose network into the trunk.
+
+    Args:
+        network: From ``models.detection.person_detector``.
+        begin: Where from.
+        grow: Whether they may be of a narrower network, see :func:`grown`.
+
+    Raises:
+        WeightsError: They do not fit; the first one is named.
+    """
+    part = network if begin.of_detector else network.backbone.trunk
+    if grow:
+        begin = grown(part, begin)
+    if begin.of_detector:
+        start(network, begin)
+        return
+    try:
+        load_trunk(network, begin.weights)
+    except ValueError as error:
+        raise WeightsError(f"{begin.name}: {error}", hint=_SAME) from error
+
+
 def start_pose(network: nn.Module, begin: Start, skeleton: Skeleton) -> str:
     """Copies weights into a pose network, but for the output layer of another skeleton.
 
@@ -156,5 +202,5 @@ def _refuse(begin: Start, misfits: list[str]) -> None:
     if misfits:
         raise WeightsError(
             f"{begin.name}: {len(misfits)} weights do not fit the network, first {misfits[0]!r}",
-            hint="start from weights of the same network",
+            hint=_SAME,
         )

@@ -7,7 +7,7 @@ shapes of the network, and every number is finite.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -17,8 +17,8 @@ from torchvision.models import get_model, get_weight
 from torchvision.ops import FrozenBatchNorm2d
 
 from hrpose.errors import UsageError, WeightsError
-from hrpose.models.detection import DetectorConfig, person_detector
-from hrpose.models.hrnet import HRNetConfig
+from hrpose.models.detection import DetectorConfig, person_detector, trunk_weights
+from hrpose.models.hrnet import HRNet, HRNetConfig, config_of
 from hrpose.models.networks import NETWORKS
 from hrpose.zoo import files
 from hrpose.zoo.checkpoint import check_readable, read_checkpoint
@@ -142,7 +142,7 @@ def _network_from(path: Path, spec: ModelSpec) -> nn.Module:
         own = rename(weights, spec.task)
     except WeightsError as error:
         raise WeightsError(f"{path} {error.message}") from error
-    network = build(spec)
+    network = build(_with_own_trunk(spec, own))
     own = _without_unused(own, network)
     expected = network.state_dict()
     if misfit := _misfit(own, expected):
@@ -152,6 +152,20 @@ def _network_from(path: Path, spec: ModelSpec) -> nn.Module:
     exact = {name: value.to(expected[name].dtype).contiguous() for name, value in own.items()}
     network.load_state_dict(exact, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _with_own_trunk(spec: ModelSpec, weights: Mapping[str, Tensor]) -> ModelSpec:
+    """The row of a detector of hrpose's with the trunk that a user has given it."""
+    if spec.task != "detect" or not isinstance(spec.network, HRNetConfig):
+        return spec
+    trunk = trunk_weights(weights)
+    try:
+        config = config_of(trunk)
+    except ValueError:
+        return spec
+    with torch.device("meta"):  # a few weights may promise a network that fits no memory
+        expected = HRNet(config).state_dict()
+    return spec if _misfit(trunk, expected) else replace(spec, network=config)
 
 
 def build(spec: ModelSpec) -> nn.Module:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from PIL import Image
 from safetensors import safe_open
 
 from hrpose.cli.main import run
+from hrpose.models.hrnet import HRNetConfig
 from hrpose.skeleton import MPII16
+from hrpose.zoo.load import load
 from hrpose.zoo.own import spec_of
-from hrpose.zoo.specs import DEFAULT_POSE
+from hrpose.zoo.specs import DEFAULT_DETECTOR, DEFAULT_POSE, SPECS, find_spec
 
 SMALL = ["--steps", "3", "--batch-size", "2", "--log-steps", "1", "--warmup", "1", "--threads", "1"]
 
@@ -96,6 +99,28 @@ def test_detector_starts_from_the_trunk_of_a_pose_model(data: Path, tmp_path: Pa
     arguments = ["--data", str(data / "train.json"), "--images", str(data), "--device", "cpu"]
     arguments += ["--boxes", "detector", "--weights", trunk, "--detector-weights", detector]
     assert run(["evaluate", *arguments, "--no-flip-test", "--threshold", "0.5"]) == 0
+
+
+def test_a_detector_takes_a_wider_trunk(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = find_spec(DEFAULT_POSE)
+    assert isinstance(row.network, HRNetConfig)
+    wider = replace(row.network, width=20)
+    monkeypatch.setitem(SPECS, "wide.test", replace(row, name="wide.test", network=wider))
+    out, canvas = tmp_path / "a", ("--canvas", "64", "64")
+    words = (*canvas, "--init", DEFAULT_DETECTOR, "--trunk", "wide.test")
+    assert _train("detector", data, out, *words) == 4
+    assert "do not fit" in capsys.readouterr().err
+    assert _train("detector", data, out, *words, "--grow") == 0
+    file = str(out / "model.safetensors")  # knows its trunk, and so does what starts from it
+    assert _train("detector", data, tmp_path / "b", *canvas, "--init", file) == 0
+    assert load(file).network.backbone.trunk.stage2[0].branches[0][0].conv1.out_channels == 20
+    assert (
+        _train("detector", data, tmp_path / "c", *canvas, "--init", DEFAULT_POSE, *words[-2:]) == 4
+    )
+    assert _train("detector", data, tmp_path / "c", "--trunk", DEFAULT_DETECTOR) == 2
+    assert "is no pose model" in capsys.readouterr().err
 
 
 def test_resume_and_refusals(

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from hrpose.models.hrnet import HRNet, HRNetConfig
+from hrpose.models.hrnet import HRNet, HRNetConfig, config_of
 from hrpose.models.networks import ClassNet, FaceNet, PoseNet
 
 TINY = HRNetConfig(width=4, stem=8, planes=4, bottlenecks=1, modules=(1, 1, 1), blocks=1)
@@ -163,3 +163,22 @@ def test_several_modules_and_blocks(modules: tuple[int, int, int]) -> None:
     # every weight takes part: a fusion path left out of forward would have no gradient
     sum(x.square().sum() for x in network(torch.randn(2, 3, 64, 64))).backward()
     assert [n for n, p in network.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        HRNetConfig(width=18),
+        HRNetConfig(width=16, stem=32, planes=16, bottlenecks=1, modules=(1, 2, 1), blocks=2),
+        HRNetConfig(width=4, stem=8, planes=1, bottlenecks=3, modules=(2, 11, 3), blocks=12),
+    ],
+)
+def test_weights_tell_their_network(config: HRNetConfig) -> None:
+    with torch.device("meta"):
+        for network in (HRNet(config), PoseNet(config, 17), FaceNet(config, 5)):
+            assert config_of(network.state_dict()) == config
+
+
+def test_other_weights_tell_nothing() -> None:
+    with pytest.raises(ValueError, match=r"no HRNet's.*is missing"):
+        config_of(nn.Linear(2, 2).state_dict())

@@ -350,6 +350,16 @@ def test_embedded_detector_network(tmp_path: Path) -> None:
     assert found["boxes"].shape == (len(found["scores"]), 4)
 
 
+def test_a_detector_is_not_built_for_a_promise(tmp_path: Path) -> None:
+    weights = build(SPECS[DEFAULT_DETECTOR]).state_dict()
+    first = "backbone.trunk.stage2.0.branches.0.0.conv1.weight"
+    weights[first] = torch.zeros(1_000_000, 1, 1, 1)  # with all it needs: 600 TB
+    path = tmp_path / "d.safetensors"
+    safetensors.torch.save_file(weights, path)
+    with pytest.raises(WeightsError, match=r"1 of another shape \(backbone\.trunk\.stage2"):
+        load(DEFAULT_DETECTOR, path=path)
+
+
 @pytest.mark.parametrize("name", [DEFAULT_POSE, DEFAULT_DETECTOR])
 def test_embedded_weights(name: str) -> None:
     spec = SPECS[name]
