@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-DEFAULT_POSE = "hrnet_w16thin_256x192.hrpose"
+DEFAULT_POSE = "hrnet_w28thin_256x192.hrpose"
 DEFAULT_DETECTOR = "fasterrcnn_hrnetv2p_w16thin.hrpose"
 CROP_BATCH = 32
 MAX_PIXELS = 100_000_000
@@ -35,7 +35,7 @@ class Options:
         dtype: ``float32``, ``bfloat16`` or ``float16`` of the pose network, and on CUDA of the
             detector's backbone.
         flip_test: Whether every crop is seen mirrored as well; about twice the time
-            (the embedded model gains about 1 AP by it).
+            (the embedded model gains about 2 AP by it).
         refine: ``none``, ``quarter`` or ``dark``; None takes the model's own.
         threshold: Least detector score; raising it finds fewer and surer people.
         pose_threshold: Least pose score (``Poses.scores``); drops many boxes that fit
@@ -54,7 +54,7 @@ class Options:
     flip_test: bool = False
     refine: str | None = None
     threshold: float = 0.5
-    pose_threshold: float = 0.25
+    pose_threshold: float = 0.35
     max_people: int = 100
     oks_threshold: float = 0.9
     frame_batch: int = 4

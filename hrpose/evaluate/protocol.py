@@ -34,7 +34,7 @@ class Protocol:
         box_threshold: Least score of a box. The published detections hold unsure boxes, 0.0 keeps
             all; dropping those below 0.5 or so loses recall, and AP with it.
         flip_test: Whether people are seen mirrored, too, and the heatmaps averaged, as for all
-            published numbers; without it the embedded model loses 0.9 AP on the dev pictures.
+            published numbers; without it the embedded model loses 1.8 AP on the dev pictures.
         nms: How poses that repeat a better one go: ``"oks"`` drops them; ``"soft"`` reorders and
             keeps the first ``most_people``; ``"none"`` keeps all, and doubles count as false.
         oks_threshold: Of two poses more alike than this the better stays; with ``"soft"``, how

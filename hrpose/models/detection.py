@@ -37,8 +37,8 @@ class DetectorConfig:
     """The numbers of a person detector.
 
     Attributes:
-        trunk: The HRNet; by default that of the embedded pose network, so that either can start
-            from the other's weights.
+        trunk: The HRNet; by default that of the narrower embedded pose network, so that either
+            can start from the other's weights.
         channels: Channels of the pyramid.
         strides: Of the pyramid's maps, finest first.
         anchor_sizes: Square roots of the anchors' areas in pixels, one tuple a stride.
@@ -63,8 +63,8 @@ class DetectorConfig:
     anchor_sizes: tuple[tuple[int, ...], ...] = ((16, 25), (40, 63), (100, 150), (225, 340))
     anchor_aspects: tuple[float, ...] = (1.0, 2.0, 3.2)
     box_units: int = 256
-    min_size: int = 416
-    max_size: int = 640
+    min_size: int = 480
+    max_size: int = 800
     train_proposals: tuple[int, int] = (300, 300)
     test_proposals: tuple[int, int] = (1000, 300)
     least_score: float = 0.01

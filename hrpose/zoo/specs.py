@@ -6,6 +6,7 @@ Its own rows are here, those of others in ``published``.
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 
 from hrpose.crop import CropSpec
 from hrpose.errors import UsageError
@@ -27,37 +28,49 @@ __all__ = [
     "find_spec",
 ]
 
-# One trunk for both embedded networks, so that either can start from the other's weights.
-_THIN = HRNetConfig(width=16, stem=32, planes=16, bottlenecks=1, modules=(1, 2, 1), blocks=2)
-_EMBEDDED = (
-    ModelSpec(
-        name=DEFAULT_POSE,
+# The narrow trunk is the detector's, too; see `hrpose train detector --trunk`.
+_NARROW = HRNetConfig(width=16, stem=32, planes=16, bottlenecks=1, modules=(1, 2, 1), blocks=2)
+_WIDE = replace(_NARROW, width=28)
+_EMBEDDED_CODEC = Codec(
+    stride=4, sigma=2.0, refine="dark", cell_offset=1.5, mirror_shift=False, exact_target=True
+)
+
+
+def _embedded_pose(name: str, network: HRNetConfig, sha256: str) -> ModelSpec:
+    return ModelSpec(
+        name=f"{name}.hrpose",
         task="pose",
-        network=_THIN,
-        file="hrnet_w16thin_256x192.safetensors",
+        network=network,
+        file=f"{name}.safetensors",
         licence="see the model card in weights/",
         source="comes with hrpose",
         crop=CropSpec(Size(192, 256)),
-        codec=Codec(
-            stride=4,
-            sigma=2.0,
-            refine="dark",
-            cell_offset=1.5,
-            mirror_shift=False,
-            exact_target=True,
-        ),
+        codec=_EMBEDDED_CODEC,
         skeleton=COCO17,
-        sha256="6663a6e1d9056d4ebfd9e36610a09cf2dcecf2cfb62a701f72c7fb02c972485f",
+        sha256=sha256,
         embedded=True,
+    )
+
+
+_EMBEDDED = (
+    _embedded_pose(
+        "hrnet_w28thin_256x192",
+        _WIDE,
+        "812074660f4e304ad9521c5e884fccb2f6840c4a121fa5f7008de96209bccea5",
+    ),
+    _embedded_pose(
+        "hrnet_w16thin_256x192",
+        _NARROW,
+        "6663a6e1d9056d4ebfd9e36610a09cf2dcecf2cfb62a701f72c7fb02c972485f",
     ),
     ModelSpec(
         name=DEFAULT_DETECTOR,
         task="detect",
-        network=_THIN,
+        network=_NARROW,
         file="fasterrcnn_hrnetv2p_w16thin.safetensors",
         licence="see the model card in weights/",
         source="comes with hrpose",
-        sha256="07161760edf1efc1c7c1873a4bc621598ffcd89f3585d6b864bc87429aeec8bf",
+        sha256="54de482efa50b098d2b29d80eb65466e16b23458f1cbd8b2094cf0c850eb57b0",
         embedded=True,
     ),
 )

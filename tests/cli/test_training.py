@@ -45,7 +45,7 @@ def test_defaults_are_those_of_the_library(asked: list[tuple[Request, Any]]) -> 
     )
     assert pose.data == (Path("a.json"), Path("b.json"))
     assert detector.settings == Settings()
-    assert canvas == {"canvas": (320, 320)}
+    assert canvas == {"canvas": (384, 384), "trunk": None}
 
 
 def test_every_field_has_an_option() -> None:

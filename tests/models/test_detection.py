@@ -101,10 +101,10 @@ def test_inference_resizes_and_a_copy_is_the_same(network: FasterRCNN) -> None:
     seen = []
     twin = copy.deepcopy(network).eval()
     handle = twin.backbone.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape))
-    image = torch.rand(3, 60, 80)
+    image = torch.rand(3, 60, 75)
     with torch.inference_mode():
         mine, yours = network.eval()([image])[0], twin([image])[0]
     handle.remove()
-    assert seen == [(1, 3, 416, 576)]  # 416 x 555, padded to multiples of 32
+    assert seen == [(1, 3, 480, 608)]  # 480 x 600, padded to multiples of 32
     assert len(mine["boxes"])
     assert all(torch.equal(mine[k], yours[k]) for k in ("boxes", "scores", "labels"))
