@@ -102,9 +102,13 @@ def grown(network: nn.Module, begin: Start) -> Start:
         Weights of the network's shapes; those with no place in it are as they were, for
         :func:`start` and :func:`start_pose` to judge.
     """
-    own = network.state_dict()
+    own, last = network.state_dict(), _last(network)
     weights = {
-        name: _grown(own[name], v) if name in own else v for name, v in begin.weights.items()
+        # heatmaps are no channels: other keypoints need a new head
+        name: _grown(own[name], v)
+        if name in own and (name not in last or len(v) == len(own[name]))
+        else v
+        for name, v in begin.weights.items()
     }
     return Start(begin.name, weights, begin.skeleton)
 
@@ -172,13 +176,7 @@ def start_pose(network: nn.Module, begin: Start, skeleton: Skeleton) -> str:
         WeightsError: The weights are of another network; the first that does not fit is named.
     """
     own = network.state_dict()
-    output = network.output
-    last = {
-        f"{name}.{part}"
-        for name, module in network.named_modules()
-        if module is output
-        for part in output.state_dict()
-    }
+    last = _last(network)
     fits = all(n in begin.weights and begin.weights[n].shape == own[n].shape for n in last)
     known = begin.skeleton
     replaced = not fits or (known is not None and known.keypoints != skeleton.keypoints)
@@ -196,6 +194,17 @@ def start_pose(network: nn.Module, begin: Start, skeleton: Skeleton) -> str:
         f"{begin.name}: its head{old} is replaced by a new one for the {len(skeleton)} keypoints of"
         f" {skeleton.name}, the other {len(wanted)} weights are kept"
     )
+
+
+def _last(network: nn.Module) -> set[str]:
+    """Names of the weights that make the heatmaps; none of a detector's."""
+    output = getattr(network, "output", None)
+    return {
+        f"{name}.{part}"
+        for name, module in network.named_modules()
+        if module is output
+        for part in module.state_dict()
+    }
 
 
 def _refuse(begin: Start, misfits: list[str]) -> None:

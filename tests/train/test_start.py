@@ -168,6 +168,11 @@ def test_all_new_channels_learn_and_only_they_are_new() -> None:
 def test_a_grown_network_may_get_a_new_head() -> None:
     old, new = PoseNet(TINY, 17), PoseNet(replace(TINY, width=6), 3)
     assert "its head for the 17 keypoints" in start_pose(new, grown(new, begin(old)), STAR)
+    more = PoseNet(replace(TINY, width=6), 21)
+    points = Skeleton("points", tuple(f"p{i}" for i in range(21)), (), tuple(range(21)))
+    before = copied(more)
+    assert "its head is replaced" in start_pose(more, grown(more, begin(old, None)), points)
+    assert torch.equal(more.final_layer.weight, before["final_layer.weight"])
 
 
 @pytest.mark.parametrize("other", [replace(TINY, width=8), replace(TINY, blocks=2)])
