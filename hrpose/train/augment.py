@@ -109,8 +109,9 @@ def draw_window(
             "bottom": top + kept * (bottom - top),
         }[side]
         smaller = replace(window, **{side: round(at)})
-        fits = 0 <= smaller.left < smaller.right and 0 <= smaller.top < smaller.bottom
-        if fits and (smaller.holds(xy) & labelled).sum() >= 3:
+        across = window.left <= smaller.left < smaller.right <= window.right
+        down = window.top <= smaller.top < smaller.bottom <= window.bottom
+        if across and down and (smaller.holds(xy) & labelled).sum() >= 3:
             window = smaller
     return window
 

@@ -8,12 +8,18 @@ import pytest
 import torch
 from torchvision.models.detection import FasterRCNN
 
-from hrpose.models.detection import IGNORE, PERSON, DetectorConfig, load_trunk, person_detector
+from hrpose.models.detection import (
+    IGNORE,
+    PERSON,
+    TRUNK,
+    DetectorConfig,
+    load_trunk,
+    person_detector,
+)
 from hrpose.models.hrnet import HRNetConfig
 from hrpose.models.networks import PoseNet
 
 CONFIG = DetectorConfig()
-TRUNK = "backbone.trunk."
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,14 @@ def test_nobody_is_cut_of_whom_too_little_is_labelled() -> None:
 
 
 @pytest.mark.parametrize(
-    "box", [[0.0, 0, 200, 100], [10, 10, 10.4, 10.4], [-20, -20, -1, -1], [10, 10, 10, 10]]
+    "box",
+    [
+        [0.0, 0, 200, 100],
+        [10, 10, 10.4, 10.4],
+        [-20, -20, -1, -1],
+        [150, 50, 400, 300],
+        [10, 10, 10, 10],
+    ],
 )
 def test_any_box_leaves_a_part_of_the_picture(box: list[float]) -> None:
     for window in windows(person(17), torch.ones(17, dtype=torch.bool), torch.tensor(box)):
