@@ -140,7 +140,7 @@ class Estimator:
             heatmaps = heatmap.merge_mirrored(
                 heatmaps, mirrored, self.skeleton.mirror, shift=self._codec.mirror_shift
             )
-        peaks = heatmap.decode(heatmaps, self._codec)
+        peaks = heatmap.decode(heatmaps, self._codec, self.skeleton.sigmas)
         xy_crop = heatmap.crop_from_cells(peaks.xy, self._codec)
         xy_image = geometry.apply(crops.image_from_crop, xy_crop)
         triples = torch.cat([xy_image, peaks.scores[..., None]], dim=-1).cpu().numpy()

@@ -36,7 +36,7 @@ class Options:
             detector's backbone.
         flip_test: Whether every crop is seen mirrored as well; about twice the time
             (the embedded model gains about 2 AP by it).
-        refine: ``none``, ``quarter`` or ``dark``; None takes the model's own.
+        refine: ``none``, ``quarter``, ``dark`` or ``oks``; None takes the model's own.
         threshold: Least detector score; raising it finds fewer and surer people.
         pose_threshold: Least pose score (``Poses.scores``); drops many boxes that fit
             nobody, and a few people. 0 keeps all, as evaluations do.

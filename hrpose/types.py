@@ -260,7 +260,8 @@ class Codec:
     Attributes:
         stride: Input pixels per heatmap cell (4 for HRNet).
         sigma: Standard deviation of the Gaussian target, in cells.
-        refine: ``"none"``, ``"quarter"`` (official) or ``"dark"`` (Zhang et al. 2020).
+        refine: ``"none"``, ``"quarter"`` (official), ``"dark"`` (Zhang et al. 2020), or ``"oks"``:
+            where the expected OKS is greatest, for networks that hesitate.
         cell_offset: Input pixel of cell 0's centre; 0 for the official code, which maps
             cell x to input pixel ``stride * x``.
         mirror_shift: Whether the un-mirrored heatmap moves one cell right before averaging
@@ -277,5 +278,5 @@ class Codec:
     exact_target: bool = False
 
     def __post_init__(self) -> None:
-        if self.refine not in ("none", "quarter", "dark"):
-            raise ValueError(f"refine is {self.refine!r}, expected none, quarter or dark")
+        if self.refine not in ("none", "quarter", "dark", "oks"):
+            raise ValueError(f"refine is {self.refine!r}, expected none, quarter, dark or oks")

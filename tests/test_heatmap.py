@@ -134,15 +134,70 @@ def gaussians(xy_cells: Tensor, size: Size, sigma: float) -> Tensor:
 
 
 @pytest.mark.parametrize("sigma", [2.0, 3.0])
-@pytest.mark.parametrize(("refine", "bound"), [("none", 0.5), ("quarter", 0.25), ("dark", 0.1)])
+@pytest.mark.parametrize(
+    ("refine", "bound"), [("none", 0.5), ("quarter", 0.25), ("dark", 0.1), ("oks", 0.01)]
+)
 def test_gaussians_come_back(refine: str, bound: float, sigma: float) -> None:
     # ten cells from the border: the smoothing of DARK sees the whole peak
     xy = 10 + torch.rand(200, 2).double() * torch.tensor([28.0, 44.0])
-    peaks = heatmap.decode(gaussians(xy, CELLS, sigma), Codec(refine=refine, sigma=sigma))
+    codec, sigmas = Codec(refine=refine, sigma=sigma), [0.079] * 200  # of shoulders
+    peaks = heatmap.decode(gaussians(xy, CELLS, sigma), codec, sigmas)
     errors = (peaks.xy[0] - xy).abs()
     assert errors.max() <= bound + 1e-5
-    if refine != "dark":  # the bound is met, so the rule is not better than it claims
+    if refine in ("none", "quarter"):  # the bound is met, so the rule is not better than it claims
         assert errors.max() > 0.9 * bound
+
+
+def test_the_expected_oks_is_that_of_its_definition() -> None:
+    """Places with probabilities: best cell and score of decode are those of the plain sum."""
+    size, sigma, area = Size(48, 64), 2.0, 48 * 64 / 4  # a person of a quarter of the crop
+    generator = torch.Generator().manual_seed(3)
+    places = 12 + torch.rand(17, 3, 2, generator=generator) * torch.tensor([24.0, 40.0])
+    shares = torch.rand(17, 3, generator=generator).softmax(1) * 0.8  # a fifth: it is not there
+    maps = (gaussians(places.flatten(0, 1), size, sigma)[0].view(17, 3, 64, 48)).mul(
+        shares[..., None, None]
+    )
+    codec = Codec(refine="oks", sigma=sigma)
+    peaks = heatmap.decode(maps.sum(1)[None], codec, COCO17.sigmas)
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")
+    cells = torch.stack([x, y], -1).view(-1, 1, 2)
+    for k, constant in enumerate(COCO17.sigmas):
+        # no narrower than the target's Gaussian and one cell of smoothing
+        variance = max((2 * constant) ** 2 * area, sigma**2 + 1)
+        distance = ((cells - places[k]) ** 2).sum(-1)
+        oks = (torch.exp(-distance / (2 * variance)) * shares[k]).sum(-1)
+        best = cells[oks.argmax(), 0]
+        assert (peaks.xy[0, k] - best).abs().max() <= 0.51
+        assert peaks.scores[0, k] == pytest.approx(oks.max().item(), abs=2e-3)
+
+
+def test_the_expected_oks_goes_where_most_of_the_chance_is() -> None:
+    """Two near places with 30 % each beat one with 40 %, where OKS is wide; not where narrow."""
+    places = torch.tensor([[12.0, 20.0], [34.0, 20.0], [34.0, 25.0]])
+    shares = torch.tensor([0.4, 0.3, 0.3])
+    one = (gaussians(places, CELLS, 2.0)[0] * shares[:, None, None]).sum(0)
+    codec = Codec(refine="oks")
+    peaks = heatmap.decode(torch.stack([one, one])[None], codec, [0.025, 0.107])
+    eye, hip = peaks.xy[0].tolist()
+    assert eye == pytest.approx([12, 20], abs=0.05)
+    assert hip == pytest.approx([34, 22.5], abs=0.05)
+    assert peaks.scores[0, 0] == pytest.approx(0.4, abs=0.01)
+    assert peaks.scores[0, 1] > 0.5
+
+
+def test_without_constants_oks_is_dark() -> None:
+    maps = gaussians(10 + torch.rand(20, 2).double() * 20, CELLS, 2.0)
+    oks = heatmap.decode(maps, Codec(refine="oks"))
+    dark = heatmap.decode(maps, Codec(refine="dark"))
+    assert torch.equal(oks.xy, dark.xy)
+    assert torch.equal(oks.scores, dark.scores)
+
+
+def test_a_certain_keypoint_is_found_for_sure_and_no_surer() -> None:
+    maps = gaussians(torch.tensor([[20.0, 30.0]] * 17), CELLS, 2.0)
+    scores = heatmap.decode(maps, Codec(refine="oks"), COCO17.sigmas).scores
+    assert scores.min() > 0.99
+    assert heatmap.decode(maps * 1.2, Codec(refine="oks"), COCO17.sigmas).scores.max() == 1
 
 
 @st.composite
@@ -161,8 +216,9 @@ def boxes(draw: st.DrawFn) -> list[float]:
         (Codec(cell_offset=1.5, exact_target=True, refine="quarter"), 2),
         # the zero border in the smoothing of DarkPose draws nearer peaks inwards, up to 0.4 cells
         (Codec(cell_offset=1.5, exact_target=True, refine="dark"), 4),
+        (Codec(cell_offset=1.5, exact_target=True, refine="oks"), 4),
     ],
-    ids=["official", "sigma3", "offset", "dark"],
+    ids=["official", "sigma3", "offset", "dark", "oks"],
 )
 @QUICK
 @example([-400.0, -300.0, -100.0, -10.0], 0.5, 0.5)
@@ -184,7 +240,7 @@ def test_a_point_comes_back_through_any_box(
     exact = Codec(sigma=codec.sigma, cell_offset=codec.cell_offset, exact_target=True)
     target, weight = heatmap.encode(seen[None], torch.ones(1, 1), CELLS, exact)
     assert weight.item() == 1
-    peaks = heatmap.decode(target, codec)
+    peaks = heatmap.decode(target, codec, [0.079])
     found = geometry.apply(crops.image_from_crop, heatmap.crop_from_cells(peaks.xy, codec))
     per_cell = image_from_crop[:, :2].det().sqrt() * codec.stride
     error = (found[0].double() - xy_image).abs().max() / per_cell
@@ -202,11 +258,11 @@ def test_quarter_rule_at_the_border_is_the_official_one() -> None:
         assert peaks.xy[0, 0].tolist() == [x + 0.25 * refined, 4]
 
 
-@pytest.mark.parametrize("refine", ["none", "quarter", "dark"])
+@pytest.mark.parametrize("refine", ["none", "quarter", "dark", "oks"])
 def test_empty_and_negative_maps_are_not_found(refine: str) -> None:
     maps = torch.stack([torch.zeros(8, 8), torch.full((8, 8), -1.0), torch.full((8, 8), -0.0)])
     maps[1, 5, 5] = -0.5
-    peaks = heatmap.decode(maps[None], Codec(refine=refine))
+    peaks = heatmap.decode(maps[None], Codec(refine=refine), [0.1, 0.1, 0.1])
     assert peaks.xy.abs().max() == 0
     assert peaks.scores.tolist() == [[0, -0.5, 0]]
 

@@ -112,7 +112,7 @@ _OPTIONS = (
         help="Turn pictures as EXIF says; COCO labels their pixels as stored.",
     ),
     _option(
-        "--refine", type=click.Choice(["none", "quarter", "dark"]),
+        "--refine", type=click.Choice(["none", "quarter", "dark", "oks"]),
         help="Sub-pixel step; default: what the model was trained for.",
     ),
     _option("--device", default=_DEFAULT.device, help="auto, cpu, cuda, cuda:1 or mps."),

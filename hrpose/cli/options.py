@@ -138,7 +138,7 @@ _CHAIN = (
         help="See every person mirrored, too: twice the time, more exact.",
     ),
     _option(
-        Options, "refine", "--refine", type=click.Choice(["none", "quarter", "dark"]),
+        Options, "refine", "--refine", type=click.Choice(["none", "quarter", "dark", "oks"]),
         help="Sub-pixel step; default: what the pose model was trained for.",
     ),
     _option(

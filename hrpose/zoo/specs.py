@@ -32,7 +32,7 @@ __all__ = [
 _NARROW = HRNetConfig(width=16, stem=32, planes=16, bottlenecks=1, modules=(1, 2, 1), blocks=2)
 _WIDE = replace(_NARROW, width=28)
 _EMBEDDED_CODEC = Codec(
-    stride=4, sigma=2.0, refine="dark", cell_offset=1.5, mirror_shift=False, exact_target=True
+    stride=4, sigma=2.0, refine="oks", cell_offset=1.5, mirror_shift=False, exact_target=True
 )
 
 
