@@ -178,8 +178,8 @@ def _expected_oks(heatmaps: Tensor, sigma: float, sigmas: Sequence[float]) -> Te
     density = heatmaps.clamp_min(0) * ((variance + sigma**2) / sigma**2)[:, None, None]
     down, across = (_gaussian_matrix(variance, side) for side in (height, width))
     expected = down @ density @ across
-    empty = heatmaps.amax(dim=(2, 3), keepdim=True)
-    return torch.where(empty > 0, expected, heatmaps)
+    highest = heatmaps.amax(dim=(2, 3), keepdim=True)
+    return torch.where(highest > 0, expected, heatmaps)
 
 
 def _gaussian_matrix(variance: Tensor, cells: int) -> Tensor:

@@ -54,7 +54,7 @@ class Options:
     flip_test: bool = False
     refine: str | None = None
     threshold: float = 0.5
-    pose_threshold: float = 0.35
+    pose_threshold: float = 0.4
     max_people: int = 100
     oks_threshold: float = 0.9
     frame_batch: int = 4

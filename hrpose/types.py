@@ -132,7 +132,7 @@ class Peaks(_Shown):
 
     Attributes:
         xy: (B, K, 2) float32 in heatmap cells, integer = cell centre.
-        scores: (B, K) float32 heatmap value at the peak.
+        scores: (B, K) float32 heatmap value at the peak, or the expected OKS there.
     """
 
     xy: torch.Tensor
@@ -176,7 +176,8 @@ class Poses(_Shown):
 
     Attributes:
         keypoints: (N, K, 2) float32 xy in image pixels.
-        keypoint_scores: (N, K) float32; 0 is "not found".
+        keypoint_scores: (N, K) float32; 0 is "not found". The OKS that is to be expected (embedded
+            models), or the heatmap's maximum (published ones), see ``Codec.refine``.
         boxes: (N, 4) float32 xyxy in image pixels, as the detector gave them.
         box_scores: (N,) float32, 0 to 1.
         track_ids: (N,) int64, -1 = none.

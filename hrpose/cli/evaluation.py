@@ -113,7 +113,7 @@ _OPTIONS = (
     ),
     _option(
         "--refine", type=click.Choice(["none", "quarter", "dark", "oks"]),
-        help="Sub-pixel step; default: what the model was trained for.",
+        help="How keypoints are read off heatmaps; default: the model's own.",
     ),
     _option("--device", default=_DEFAULT.device, help="auto, cpu, cuda, cuda:1 or mps."),
     _option(

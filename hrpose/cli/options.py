@@ -139,7 +139,7 @@ _CHAIN = (
     ),
     _option(
         Options, "refine", "--refine", type=click.Choice(["none", "quarter", "dark", "oks"]),
-        help="Sub-pixel step; default: what the pose model was trained for.",
+        help="How keypoints are read off heatmaps; default: the pose model's own.",
     ),
     _option(
         Options, "threshold", "--threshold", type=_SHARE,
