@@ -64,18 +64,19 @@ def decode(heatmaps: Tensor, codec: Codec, sigmas: Sequence[float] = ()) -> Peak
         the official ``get_max_preds`` (inference.py:18-46).
     """
     heatmaps = heatmaps.float()
-    if codec.refine == "oks" and len(sigmas):
+    refine = "dark" if codec.refine == "oks" and not len(sigmas) else codec.refine
+    if refine == "oks":
         heatmaps = _expected_oks(heatmaps, codec.sigma, sigmas)
     width = heatmaps.shape[3]
     scores, index = heatmaps.flatten(2).max(dim=2)
     x, y = index % width, torch.div(index, width, rounding_mode="floor")
     xy = torch.stack([x, y], dim=-1).float()
-    if codec.refine == "quarter":
+    if refine == "quarter":
         xy = xy + _quarter_offset(heatmaps, x, y)
-    elif codec.refine == "oks" and len(sigmas):
+    elif refine == "oks":
         xy = xy + _parabola_offset(heatmaps, x, y)
         scores = scores.clamp_max(1)  # networks overshoot
-    elif codec.refine in ("dark", "oks"):
+    elif refine == "dark":
         xy = xy + _dark_offset(heatmaps, x, y, codec.sigma)
     return Peaks(xy=torch.where(scores[..., None] > 0, xy, torch.zeros_like(xy)), scores=scores)
 

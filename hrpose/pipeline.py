@@ -283,6 +283,12 @@ def load_detector(
 
 def _codec(spec: ModelSpec, refine: str | None) -> Codec:
     codec = _required(spec.codec, spec)
+    skeleton = _required(spec.skeleton, spec)
+    if refine == "oks" and not skeleton.sigmas:
+        raise UsageError(
+            f"{spec.name} cannot be read by --refine oks: {skeleton.name} has no OKS constants",
+            hint="use --refine dark",
+        )
     return codec if refine is None else replace(codec, refine=refine)
 
 

@@ -169,6 +169,21 @@ def test_flip_test_is_the_average_with_the_mirrored_crop(codec: Codec) -> None:
     np.testing.assert_allclose(found.keypoints, want.numpy(), rtol=0, atol=TOLERANCE)
 
 
+def test_the_expected_oks_is_that_of_the_skeleton() -> None:
+    codec = replace(CODEC, refine="oks")
+    (found,) = estimator(codec=codec)(FRAMES[:1], PEOPLE[:1])
+    crops = crop_people(FRAMES[:1], PEOPLE[:1], CROP)
+    with torch.inference_mode():
+        peaks = heatmap.decode(pose_net()(crops.pixels), codec, COCO17.sigmas)
+    want = geometry.apply(crops.image_from_crop, heatmap.crop_from_cells(peaks.xy, codec))
+    # random weights give flat maps, whose vertex feels the rounding of folded batch norms
+    np.testing.assert_allclose(found.keypoints, want.numpy(), rtol=0, atol=10 * TOLERANCE)
+    scores = peaks.scores.clamp_min(0).numpy()
+    np.testing.assert_allclose(found.keypoint_scores, scores, rtol=0, atol=1e-5)
+    (dark,) = estimator(codec=replace(CODEC, refine="dark"))(FRAMES[:1], PEOPLE[:1])
+    assert np.abs(found.keypoints - dark.keypoints).max() > 1
+
+
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_heatmaps_come_along_and_change_nothing(flip_test: bool) -> None:
     settings = {"batch_size": 16, "flip_test": flip_test}

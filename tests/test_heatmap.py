@@ -154,9 +154,8 @@ def test_the_expected_oks_is_that_of_its_definition() -> None:
     generator = torch.Generator().manual_seed(3)
     places = 12 + torch.rand(17, 3, 2, generator=generator) * torch.tensor([24.0, 40.0])
     shares = torch.rand(17, 3, generator=generator).softmax(1) * 0.8  # a fifth: it is not there
-    maps = (gaussians(places.flatten(0, 1), size, sigma)[0].view(17, 3, 64, 48)).mul(
-        shares[..., None, None]
-    )
+    maps = gaussians(places.flatten(0, 1), size, sigma)[0].view(17, 3, 64, 48)
+    maps = maps * shares[..., None, None]
     codec = Codec(refine="oks", sigma=sigma)
     peaks = heatmap.decode(maps.sum(1)[None], codec, COCO17.sigmas)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")

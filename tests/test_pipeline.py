@@ -13,14 +13,17 @@ from PIL import Image
 
 from hrpose import geometry, pipeline
 from hrpose.crop import CropSpec
-from hrpose.errors import BadImage
+from hrpose.errors import BadImage, UsageError
 from hrpose.estimator import Estimator
 from hrpose.models.hrnet import HRNetConfig
 from hrpose.models.networks import PoseNet
-from hrpose.pipeline import Detector, Pipeline, padded_areas
+from hrpose.options import Options
+from hrpose.pipeline import Detector, Pipeline, build_estimator, padded_areas
 from hrpose.skeleton import COCO17
 from hrpose.tracker import Tracker
 from hrpose.types import Codec, Detections, Frame, Poses, Size
+from hrpose.zoo.load import LoadedModel
+from hrpose.zoo.specs import SPECS
 
 TINY = HRNetConfig(width=4, stem=8, planes=4, bottlenecks=1, modules=(1, 1, 1), blocks=1)
 
@@ -348,3 +351,13 @@ def test_run_is_two_stages(estimator: Estimator) -> None:
     assert [[f.index for f in batch] for batch, _ in found] == [[0, 1], [2]]
     for (_, one), (_, other) in zip(chain.posed(found), chain.run(frames), strict=True):
         np.testing.assert_array_equal(one.keypoints, other.keypoints)
+
+
+def test_oks_is_refused_where_there_are_no_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name; a model of one's own with this codec is read by DARK instead."""
+    spec = SPECS["hrnet_w32_mpii_256x256.official"]
+    model = LoadedModel(spec, PoseNet(TINY, 16), "")
+    monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: model)
+    with pytest.raises(UsageError, match="mpii16 has no OKS constants"):
+        build_estimator(Options(refine="oks"), torch.device("cpu"))
+    build_estimator(Options(refine="dark"), torch.device("cpu"))

@@ -52,6 +52,8 @@ def test_defaults_are_embedded() -> None:
     assert tasks == ["pose", "detect"]
     assert SPECS[DEFAULT_POSE].embedded
     assert SPECS[DEFAULT_DETECTOR].embedded
+    read = {s.codec.refine for s in SPECS.values() if s.embedded and s.codec}
+    assert read == {"oks"}  # what the cards' numbers are measured with
 
 
 @pytest.mark.parametrize(
