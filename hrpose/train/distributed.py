@@ -85,13 +85,7 @@ def wrap(network: nn.Module, device: torch.device) -> nn.Module:
     """The network as it is to be called: gradients become the mean over all processes."""
     if rank().count == 1:
         return network
-    return DistributedDataParallel(
-        network,
-        [device] if device.type == "cuda" else None,
-        # process 0 writes the files, and its statistics are its own with or without a broadcast
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-    )
+    return DistributedDataParallel(network, [device] if device.type == "cuda" else None)
 
 
 def mean(value: Tensor) -> Tensor:
