@@ -77,12 +77,14 @@ def _check_outputs(given: Mapping[str, Any], files: Mapping[str, Path], *, force
 
 
 def _write_results(found: Any, task: str, given: Mapping[str, Any], *, force: bool) -> None:
-    if "predictions" in given and task == "keypoints":  # those of faces are written already
-        from hrpose.evaluate.results import scored_people, write_results
+    if "predictions" in given and task != "face":  # those of faces are written already
+        from hrpose.evaluate.results import scored_people, write_boxes, write_results
 
-        write_results(
-            given["predictions"], scored_people(found.results, found.truth.ids), force=force
-        )
+        path, ids = given["predictions"], found.truth.ids
+        if task == "boxes":
+            write_boxes(path, found.results, ids, force=force)
+        else:
+            write_results(path, scored_people(found.results, ids), force=force)
     if "report" in given:
         from hrpose.evaluate.breakdown import write_breakdown
 

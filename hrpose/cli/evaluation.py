@@ -46,7 +46,7 @@ _POSES = ("keypoints", "pckh", "face")
 _ONLY = {
     "boxes": (*_COCO, "face"), "detector": _COCO, "detector_weights": _COCO, "protocol": _COCO,
     "threshold": _COCO, "exif": _COCO, "nms": _KEYPOINTS, "oks_threshold": _KEYPOINTS,
-    "results": _KEYPOINTS, "predictions": ("keypoints", "face"), "report": _KEYPOINTS,
+    "results": _KEYPOINTS, "predictions": (*_COCO, "face"), "report": _KEYPOINTS,
     "truth": ("pckh",), "flip_test": _POSES, "refine": _POSES,
 }  # fmt: skip
 _CHAIN = ("pose", "detector", "refine", "device", "dtype", "crop_batch", "frame_batch")

@@ -47,6 +47,7 @@ def pose(
         teacher=options.pop("teacher"),
         loss=loss_from(options),
         augmentation=augmentation_from(options, followed),
+        negatives=options.pop("negatives"),
     )
     settings = settings_from(options, followed)
     request = _request(Request, options, settings=settings, recipe=recipe or "")

@@ -48,6 +48,7 @@ _AUGMENTATION = {
     "shift": "Greatest shift as a share of the crop.",
     "truncate": "Share whose picture is cut, as photographs cut people.",
     "paste": "Share into which other people are pasted.",
+    "negative_share": "Share that shows boxes of --negatives.",
 }
 _LOSS = {
     "kind": "mse, or ohkm: the worst keypoints of each person.",
@@ -127,6 +128,10 @@ def posing(command: Command) -> Command:
         *(_option(name, getattr(loss, name), _LOSS[name]) for name in list(_LOSS)[1:]),
         click.option("--teacher", help="Model or file whose heatmaps are learnt, too."),
         *(_option(name, getattr(crops, name), text) for name, text in _AUGMENTATION.items()),
+        click.option(
+            "--negatives", type=PATH,
+            help="COCO detections on these pictures; those that fit nobody are shown, too.",
+        ),
         _option("colour", 1.0, "Strength of the changes of colour; 0 is none."),
         _option("erase", crops.colour.erase, "Share in which a rectangle is hidden."),
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from hrpose.evaluate.truth import GroundTruth
 from hrpose.media.output import atomic_output
 from hrpose.pipeline import UsedModel
 from hrpose.run import Unreadable
-from hrpose.types import Frame, Poses
+from hrpose.types import Detections, Frame, Poses
 from hrpose.zoo.download import sha256_of
 
 Results = Sequence[tuple[Frame, Poses]]
@@ -122,6 +122,8 @@ class BoxReport:
         people: Number of boxes.
         seconds: Wall clock, reading included.
         unreadable: Pictures that could not be read; their people count as missed.
+        truth: The ground truth.
+        results: What was scored, picture by picture; the frames have no pixels.
     """
 
     boxes: dict[str, float]
@@ -131,6 +133,8 @@ class BoxReport:
     people: int
     seconds: float
     unreadable: tuple[Unreadable, ...]
+    truth: GroundTruth = field(repr=False)
+    results: Sequence[tuple[Frame, Detections]] = field(repr=False)
 
     def tables(self) -> list[tuple[str, dict[str, float]]]:
         """Titles and numbers, percent."""

@@ -1,8 +1,11 @@
-"""Scored people: one table for all pictures, and COCO's list of keypoint results, out and in.
+"""Scored people: one table for all pictures, and COCO's lists of results.
 
-The list is that of the official code: per person ``image_id``, ``category_id`` 1, 17 times x, y,
-score, and ``score``. It has no ``bbox``: with one, pycocotools takes the area of a result from it
-and not from its keypoints, and APM, APL, ARM and ARL change. N people in all pictures together.
+Keypoint results go out and come in, box results go out; ``formats.coco`` reads these.
+
+The list of keypoints is that of the official code: per person ``image_id``, ``category_id`` 1,
+17 times x, y, score, and ``score``. It has no ``bbox``: with one, pycocotools takes the area of a
+result from it and not from its keypoints, and APM, APL, ARM and ARL change. N people in all
+pictures together.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from numpy.typing import NDArray
 
 from hrpose.errors import BadAnnotation, InputError
 from hrpose.formats.coco import PERSON
+from hrpose.geometry import xywh_from_xyxy
 from hrpose.media.output import atomic_output
 from hrpose.skeleton import COCO17
-from hrpose.types import Frame, IntArray, Poses
+from hrpose.types import Detections, Frame, IntArray, Poses
 
 DoubleArray = NDArray[np.float64]
 _WIDTH = 3 * len(COCO17)
@@ -31,6 +35,13 @@ class _Entry(Struct, frozen=True):
     image_id: int
     category_id: int
     keypoints: Annotated[list[float], Meta(min_length=_WIDTH, max_length=_WIDTH)]
+    score: float
+
+
+class _BoxEntry(Struct, frozen=True):
+    image_id: int
+    category_id: int
+    bbox: tuple[float, ...]
     score: float
 
 
@@ -100,15 +111,50 @@ def write_results(path: Path, scored: Scored, *, force: bool = False) -> None:
     Raises:
         OutputError: It cannot be written.
     """
+    rows = zip(scored.image_ids, scored.keypoints, scored.scores, strict=True)
+    entries = (
+        _Entry(int(owner), PERSON, points.ravel().tolist(), float(score))
+        for owner, points, score in rows
+    )
+    _write_list(path, entries, force=force)
+
+
+def write_boxes(
+    path: Path,
+    results: Iterable[tuple[Frame, Detections]],
+    ids: Sequence[int],
+    *,
+    force: bool = False,
+) -> None:
+    """Writes boxes as COCO's detection results; the file appears whole or not at all.
+
+    Args:
+        path: The JSON file.
+        results: Every picture's boxes.
+        ids: Picture ids by ``Frame.index``.
+        force: Replace an existing file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    entries = (
+        _BoxEntry(ids[frame.index], PERSON, tuple(box), score)
+        for frame, found in results
+        for box, score in zip(
+            xywh_from_xyxy(found.boxes.double()).tolist(), found.scores.tolist(), strict=True
+        )
+    )
+    _write_list(path, entries, force=force)
+
+
+def _write_list(path: Path, entries: Iterable[Struct], *, force: bool) -> None:
+    """A JSON list with a line an entry."""
     with atomic_output(path, force=force) as part, part.open("wb") as file:
         before = b"[\n"
-        for owner, points, score in zip(
-            scored.image_ids, scored.keypoints, scored.scores, strict=True
-        ):
-            entry = _Entry(int(owner), PERSON, points.ravel().tolist(), float(score))
+        for entry in entries:
             file.write(before + _ENCODER.encode(entry))
             before = b",\n"
-        file.write(b"\n]\n" if len(scored) else b"[]\n")
+        file.write(b"[]\n" if before == b"[\n" else b"\n]\n")
 
 
 def read_results(path: Path, ids: Collection[int]) -> Scored:

@@ -140,6 +140,8 @@ def evaluate_boxes(
         people=sum(len(people) for _, people in found),
         seconds=seconds,
         unreadable=tuple(truth.unreadable),
+        truth=truth,
+        results=found,
     )
 
 

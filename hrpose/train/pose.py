@@ -7,7 +7,7 @@ that labels follow the pixels by construction.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from hrpose.skeleton import Skeleton
 from hrpose.train import distributed
 from hrpose.train.augment import colour, draw_patches, draw_window, paste
 from hrpose.train.losses import PoseLoss
+from hrpose.train.negatives import Negative
 from hrpose.train.settings import PoseAugmentation
 from hrpose.train.shards import Labels, read_pixels, shuffled
 from hrpose.types import Codec, Size
@@ -28,7 +29,10 @@ from hrpose.types import Codec, Size
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseBatch:
-    """Crops with their targets; B crops, K keypoints, cells of the heatmap."""
+    """Crops with their targets; B crops, K keypoints, cells of the heatmap.
+
+    Weights are 0 where nothing is known; with an empty target and a weight nothing is to be found.
+    """
 
     pixels: Tensor
     targets: Tensor
@@ -44,12 +48,14 @@ class Shown:
         box: (4,) float32 xyxy px.
         xy: (K, 2) float32 px.
         weights: (K,) float32, 0 = not labelled.
+        nobody: Whether it is no person at all.
     """
 
     image: Tensor
     box: Tensor
     xy: Tensor
     weights: Tensor
+    nobody: bool = False
 
     @classmethod
     def of(cls, pictures: Pictures, labels: Labels, i: int) -> Shown:
@@ -57,17 +63,24 @@ class Shown:
         image = read_pixels(pictures, labels)
         return cls(image, labels.boxes[i], labels.keypoints[i], labels.weights[i])
 
+    @classmethod
+    def negative(cls, pictures: Pictures, labels: Labels, box: Tensor) -> Shown:
+        """A box of a labelled picture that fits nobody."""
+        image, points = read_pixels(pictures, labels), labels.keypoints.shape[1]
+        return cls(image, box, torch.zeros(points, 2), torch.zeros(points), nobody=True)
+
     def cut(self, random: np.random.Generator) -> Shown:
         """The same person where the picture ends within them, see ``draw_window``."""
         height, width = self.image.shape[1:]
         window = draw_window(Size(width, height), self.box, self.xy, self.weights > 0, random)
         left, top, right, bottom = window.left, window.top, window.right, window.bottom
         corner = self.xy.new_tensor([left, top])
-        return Shown(
-            self.image[:, top:bottom, left:right],
-            geometry.clip(self.box - corner.repeat(2), Size(right - left, bottom - top)),
-            self.xy - corner,
-            self.weights * window.holds(self.xy),
+        return replace(
+            self,
+            image=self.image[:, top:bottom, left:right],
+            box=geometry.clip(self.box - corner.repeat(2), Size(right - left, bottom - top)),
+            xy=self.xy - corner,
+            weights=self.weights * window.holds(self.xy),
         )
 
 
@@ -83,6 +96,8 @@ class PoseTask:
         skeleton: Its keypoints.
         augmentation: How to vary the crops.
         loss: Compares heatmaps with targets.
+        negatives: Boxes that fit nobody, see ``negatives.find_negatives``; the network is to find
+            nothing there.
         batch_size: People per batch.
         seed: Fixes order and augmentation.
         device: Where crops are made.
@@ -99,6 +114,7 @@ class PoseTask:
         skeleton: Skeleton,
         augmentation: PoseAugmentation | None = None,
         loss: PoseLoss | None = None,
+        negatives: Sequence[Negative] = (),
         batch_size: int = 32,
         seed: int = 0,
         device: torch.device | str = "cpu",
@@ -107,7 +123,7 @@ class PoseTask:
         self._pictures = pictures
         self._crop, self._codec, self._skeleton = crop, codec, skeleton
         self._augmentation = augmentation or PoseAugmentation()
-        self._loss = loss or PoseLoss()
+        self._loss, self._negatives = loss or PoseLoss(), negatives
         self._batch, self._seed, self._device = batch_size, seed, device
         self._people = [
             (picture, person)
@@ -132,7 +148,7 @@ class PoseTask:
 
     def _make(self, people: list[tuple[Labels, int]], seed: tuple[int, int, int]) -> PoseBatch:
         random = np.random.default_rng(seed)
-        shown = [Shown.of(self._pictures, picture, i) for picture, i in people]
+        shown = self._shown(people, random)
         if self._augmentation.truncate:
             cut = random.random(len(shown)) < self._augmentation.truncate
             shown = [one.cut(random) if c else one for one, c in zip(shown, cut, strict=True)]
@@ -157,7 +173,22 @@ class PoseTask:
             cells,
             self._codec,
         )
+        # of a keypoint without a label nobody knows whether it is there; here it is not
+        weights[torch.tensor([one.nobody for one in shown], device=weights.device)] = 1
         return PoseBatch(normalise(pixels, self._crop), targets, weights)
+
+    def _shown(self, people: list[tuple[Labels, int]], random: np.random.Generator) -> list[Shown]:
+        """The people, and negatives in the place of some."""
+        if not self._negatives:
+            return [Shown.of(self._pictures, picture, i) for picture, i in people]
+        drawn = random.random(len(people)) < self._augmentation.negative_share
+        which = random.integers(len(self._negatives), size=len(people))
+        return [
+            Shown.negative(self._pictures, *self._negatives[k])
+            if negative
+            else Shown.of(self._pictures, picture, i)
+            for (picture, i), negative, k in zip(people, drawn, which, strict=True)
+        ]
 
     def _pixels(
         self,
@@ -195,7 +226,7 @@ def _pck(predicted: Tensor, batch: PoseBatch) -> float:
     none = Codec(refine="none")
     found, true = heatmap.decode(predicted, none), heatmap.decode(batch.targets, none)
     near = (found.xy - true.xy).norm(dim=-1) < predicted.shape[3] / 10
-    labelled = batch.weights > 0
+    labelled = (batch.weights > 0) & (batch.targets.amax(dim=(2, 3)) > 0)
     return float((near & labelled).sum() / labelled.sum().clamp_min(1))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from torchvision.models.detection import FasterRCNN
 
 from hrpose.crop import CropSpec
 from hrpose.device import choose_device
-from hrpose.errors import OutputError, UsageError
+from hrpose.errors import InputError, OutputError, UsageError
+from hrpose.formats.coco import read_detections
 from hrpose.media.store import Pictures
 from hrpose.models.detection import DetectorConfig, person_detector
 from hrpose.models.hrnet import HRNetConfig
@@ -24,6 +25,7 @@ from hrpose.train.export import export
 from hrpose.train.loop import Task, train
 from hrpose.train.losses import PoseLoss, Teacher
 from hrpose.train.mpii import is_mpii
+from hrpose.train.negatives import Negative, find_negatives
 from hrpose.train.pose import PoseTask
 from hrpose.train.settings import Loss, PoseAugmentation, Settings
 from hrpose.train.shards import Labels, mixed
@@ -103,6 +105,8 @@ class PoseChoice:
         teacher: Model, by name or file, whose heatmaps are soft targets.
         loss: How heatmaps are compared.
         augmentation: How crops vary.
+        negatives: COCO detections on the training pictures, by image_id or file name; those that
+            fit nobody are shown as such.
     """
 
     model: str = DEFAULT_POSE
@@ -111,6 +115,7 @@ class PoseChoice:
     teacher: str | None = None
     loss: Loss = Loss()  # noqa: RUF009 - frozen
     augmentation: PoseAugmentation = PoseAugmentation()  # noqa: RUF009 - frozen
+    negatives: Path | None = None
 
 
 def train_pose(request: Request, choice: PoseChoice = PoseChoice()) -> Trained:
@@ -131,15 +136,17 @@ def train_pose(request: Request, choice: PoseChoice = PoseChoice()) -> Trained:
     teacher = None
     if choice.teacher is not None:
         teacher = _teacher(choice.teacher, skeleton, crop, codec, device)
+    labels = _labels(request, sources, skeleton)
     task = PoseTask(
         network,
-        _labels(request, sources, skeleton),
+        labels,
         _pictures(request),
         crop=crop,
         codec=codec,
         skeleton=skeleton,
         augmentation=choice.augmentation,
         loss=PoseLoss(choice.loss, teacher),
+        negatives=_negatives(choice, labels, request),
         batch_size=request.settings.batch_size,
         seed=request.settings.seed,
         device=device,
@@ -151,8 +158,22 @@ def train_pose(request: Request, choice: PoseChoice = PoseChoice()) -> Trained:
         "recipe": request.recipe,
         "loss": {**asdict(choice.loss), "teacher": Path(choice.teacher or "").name},
         "augmentation": asdict(choice.augmentation),
+        "negatives": "" if choice.negatives is None else choice.negatives.name,
     }
     return _run(task, _resolved(request, len(task)), device, about)
+
+
+def _negatives(choice: PoseChoice, labels: Sequence[Labels], request: Request) -> list[Negative]:
+    if choice.negatives is None:
+        return []
+    negatives = find_negatives(labels, read_detections(choice.negatives))
+    if not negatives:
+        raise InputError(
+            f"{choice.negatives}: no box of the pictures of --data that fits nobody",
+            hint="write boxes by 'hrpose evaluate --task boxes --predictions FILE'",
+        )
+    _tell(request, f"{len(negatives)} boxes of {choice.negatives.name} fit nobody")
+    return negatives
 
 
 def _row(choice: PoseChoice) -> tuple[ModelSpec, CropSpec, Codec]:

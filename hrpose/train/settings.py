@@ -122,6 +122,8 @@ class PoseAugmentation:
         shift: Greatest shift as a share of the crop; detectors do not centre people exactly.
         truncate: Share of people whose picture is cut, so that its border hides a part of them.
         paste: Share of crops into which one to three other people of the batch are pasted.
+        negative_share: Share of crops that show a box that fits nobody instead of a person, where
+            the trainer is given such boxes.
         even: Whether sizes (within ``scale``) and angles (within ``rotation``) are drawn evenly
             instead of normally; the published face recipes do so.
         colour: Colour changes.
@@ -135,6 +137,7 @@ class PoseAugmentation:
     shift: float = 0.04
     truncate: float = 0.0
     paste: float = 0.0
+    negative_share: float = 0.1
     even: bool = False
     colour: Colour = Colour()
 

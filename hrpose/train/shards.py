@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hrpose.errors import BadAnnotation, InputError, UsageError
+from hrpose.formats.coco import ImageId
 from hrpose.media.store import Pictures
 from hrpose.skeleton import Skeleton
 from hrpose.types import Size
@@ -33,6 +34,7 @@ class Labels:
         areas: (N,) float32 px^2.
         source: Name of the data set it came from: ``source`` of the picture's entry, or else the
             name of the file of labels without its suffix.
+        id: The picture's id in the file of labels; None where it has none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Labels:
     weights: Tensor
     areas: Tensor
     source: str = ""
+    id: ImageId | None = None
 
 
 def read_labels(path: Path, skeleton: Skeleton) -> list[Labels]:
@@ -184,6 +187,7 @@ def _labels(
         weights=torch.from_numpy(scores * (triples[..., 2] > 0) * ~ignore[:, None]),
         areas=torch.from_numpy(areas),
         source=str(entry.get("source") or path.stem),
+        id=entry["id"],
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
@@ -28,6 +30,8 @@ _OF_OTHER_HEADS = re.compile(
     r"(incre_modules|downsamp_modules|final_layer|classifier|head)\."
     r"|stage4\.\d+\.fuse_layers\.[123]\."
 )
+# Layers that read the trunk's four maps concatenated: of the V2p pyramid, and of the V2 head.
+_READS_ALL_MAPS = re.compile(r"(^backbone\.pyramid\.reduction_conv|^head\.0)\.weight$")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,25 +107,37 @@ def grown(network: nn.Module, begin: Start) -> Start:
         :func:`start` and :func:`start_pose` to judge.
     """
     own, last = network.state_dict(), _last(network)
-    weights = {
+    weights = dict(begin.weights)
+    for name, value in begin.weights.items():
         # heatmaps are no channels: other keypoints need a new head
-        name: _grown(own[name], v)
-        if name in own and (name not in last or len(v) == len(own[name]))
-        else v
-        for name, v in begin.weights.items()
-    }
+        if name in own and (name not in last or len(value) == len(own[name])):
+            places = _places(own, begin) if _READS_ALL_MAPS.search(name) else None
+            weights[name] = _grown(own[name], value, places)
     return Start(begin.name, weights, begin.skeleton)
 
 
-def _grown(new: Tensor, old: Tensor) -> Tensor:
-    """An old tensor in the first corner of a new one whose other inputs are 0."""
+def _places(own: Mapping[str, Tensor], begin: Start) -> Tensor:
+    """Where the channels of all old maps, one behind the other, lie among those of the new."""
+    old, new = begin.trunk().channels, config_of(trunk_weights(own) or own).channels
+    starts = itertools.accumulate(new, initial=0)
+    return torch.cat([torch.arange(count) + at for count, at in zip(old, starts, strict=False)])
+
+
+def _grown(new: Tensor, old: Tensor, places: Tensor | None) -> Tensor:
+    """An old tensor in a new one whose other inputs are 0.
+
+    In its first corner, or with its inputs at certain ``places`` among the new ones.
+    """
     widths = min(2, new.ndim)
     larger = new.ndim == old.ndim and all(n >= o for n, o in zip(new.shape, old.shape, strict=True))
     if not larger or new.shape == old.shape or new.shape[widths:] != old.shape[widths:]:
         return old
     value = new.clone()
     value[: len(old)] = 0
-    value[tuple(slice(side) for side in old.shape)] = old.to(value)
+    if places is None:
+        value[tuple(slice(side) for side in old.shape)] = old.to(value)
+    else:
+        value[: len(old), places] = old.to(value)
     return value
 
 

@@ -197,6 +197,19 @@ class Called:
         return self.found
 
 
+def test_predicted_boxes_are_scored_again(here: Path) -> None:
+    boxes = (*DATA, "--task", "boxes")
+    assert evaluate(*boxes, "--boxes", "found.json", "--predictions", "again.json") == 0
+    assert json.loads(Path("again.json").read_text()) == [
+        {"image_id": i, "category_id": 1, "bbox": BOX, "score": pytest.approx(i / 10)}
+        for i in (1, 2)
+    ]
+    high = ("--boxes", "again.json", "--threshold", "0.9", "--predictions", "none.json")
+    assert evaluate(*boxes, *high) == 0
+    assert json.loads(Path("none.json").read_text()) == []
+    assert evaluate(*boxes, "--boxes", "again.json", "--predictions", "again.json") == 5
+
+
 @pytest.mark.parametrize(
     ("task", "module", "options", "want"),
     [

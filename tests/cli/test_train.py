@@ -101,6 +101,32 @@ def test_detector_starts_from_the_trunk_of_a_pose_model(data: Path, tmp_path: Pa
     assert run(["evaluate", *arguments, "--no-flip-test", "--threshold", "0.5"]) == 0
 
 
+def test_boxes_that_fit_nobody(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, size = tmp_path / "found.json", ("--size", "64", "64")
+    rows = [
+        {"image_id": i, "category_id": 1, "bbox": box, "score": 0.5}
+        for i, box in ((1, [15, 8, 50, 76]), (2, [66, 0, 14, 90]), (3, [0, 85, 80, 5]))
+    ]
+    found.write_text(json.dumps(rows))
+    more = ("--negatives", str(found), "--negative-share", "0.5")
+    assert _train("pose", data, tmp_path / "a", *size, *more) == 0
+    assert "note: 2 boxes of found.json fit nobody" in capsys.readouterr().err
+    with safe_open(tmp_path / "a" / "model.safetensors", "pt") as file:
+        about = file.metadata()
+    assert json.loads(about["negatives"]) == "found.json"
+    assert json.loads(about["augmentation"])["negative_share"] == 0.5
+    assert _train("pose", data, tmp_path / "b", *size) == 0
+    logs = [(tmp_path / run / "log.csv").read_text() for run in "ab"]
+    assert logs[0] != logs[1]
+    found.write_text(json.dumps(rows[:1]))
+    assert _train("pose", data, tmp_path / "c", *size, *more) == 3
+    error = capsys.readouterr().err
+    assert "no box of the pictures of --data that fits nobody" in error
+    assert "hrpose evaluate --task boxes --predictions FILE" in error
+
+
 def test_a_detector_takes_a_wider_trunk(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

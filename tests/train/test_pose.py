@@ -7,6 +7,7 @@ middle; the discs stay larger than that in every crop.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from hrpose.crop import CropSpec, crop_people
 from hrpose.errors import InputError
 from hrpose.media.store import Pictures
 from hrpose.skeleton import COCO17
+from hrpose.train.negatives import Negative
 from hrpose.train.pose import PoseBatch, PoseTask
 from hrpose.train.settings import Colour, PoseAugmentation
 from hrpose.train.shards import Labels
@@ -76,6 +78,7 @@ def task(
     people: list[Labels] | None = None,
     codec: Codec = OURS,
     batch_size: int = 32,
+    negatives: list[Negative] | None = None,
 ) -> PoseTask:
     return PoseTask(
         nn.Identity(),
@@ -86,6 +89,7 @@ def task(
         skeleton=COCO17,
         augmentation=how,
         batch_size=batch_size,
+        negatives=negatives or [],
     )
 
 
@@ -403,3 +407,31 @@ def test_loss_and_pck_at_and_off_the_target(pictures: Pictures) -> None:
     loss, figures = one.loss(nn.Identity(), unlabelled)
     assert (float(loss), figures["pck"]) == (0, 0)
     assert np.isfinite(float(loss))
+
+
+def test_negatives_come_in_the_place_of_people(pictures: Pictures) -> None:
+    how = replace(STILL, negative_share=0.25, half_body=1, truncate=1, paste=0.5)
+    box = torch.tensor([100.0, 100, 140, 150])
+    batches = list(islice(task(pictures, how, negatives=[(labels(), box)]).batches(), 8))
+    targets = torch.cat([batch.targets for batch in batches])
+    weights = torch.cat([batch.weights for batch in batches])
+    empty = targets.amax(dim=(2, 3)) == 0
+    negative = (empty & (weights == 1)).all(dim=1)
+    assert 40 < negative.sum() < 90  # of 256
+    assert (weights[~negative][empty[~negative]] == 0).all()  # cut off, so nothing is known
+    only = task(pictures, replace(STILL, negative_share=1), negatives=[(labels(), box)])
+    batch = next(only.batches())
+    frame = Frame(pictures.read("p.png"))
+    crops = crop_people([frame], [Detections(box[None], torch.ones(1))], SPEC)
+    torch.testing.assert_close(batch.pixels, crops.pixels.expand(32, -1, -1, -1))
+    zeros = torch.zeros_like(batch.targets)
+    assert only.loss(lambda _: zeros, batch) == (0, {"pck": 0.0})  # type: ignore[arg-type]
+    loss, _ = only.loss(lambda _: zeros + 0.1, batch)  # type: ignore[arg-type]
+    assert float(loss) == pytest.approx(1000 * 0.1**2 / 2)
+
+
+def test_negatives_change_nothing_where_there_are_none(pictures: Pictures) -> None:
+    how = replace(FULL, negative_share=1)
+    with_share, without = (next(task(pictures, h).batches()) for h in (how, FULL))
+    assert torch.equal(with_share.pixels, without.pixels)
+    assert torch.equal(with_share.targets, without.targets)

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from hrpose.crop import CropSpec
 from hrpose.errors import UsageError, WeightsError
+from hrpose.models.detection import DetectorConfig, person_detector
 from hrpose.models.hrnet import HRNetConfig
 from hrpose.models.networks import ClassNet, FaceNet, PoseNet, initialise
 from hrpose.options import DEFAULT_POSE
 from hrpose.skeleton import COCO17, MPII16, Skeleton
 from hrpose.train.export import export
-from hrpose.train.start import Start, grown, read_start, start, start_pose
+from hrpose.train.start import Start, grown, read_start, start, start_detector, start_pose
 from hrpose.types import Codec, Size
 from hrpose.zoo.own import description
 
@@ -147,6 +148,24 @@ def test_a_grown_network_computes_what_the_narrower_one_did() -> None:
     crops = torch.randn(2, 3, 64, 96)
     assert old(crops).std() > 0.1
     torch.testing.assert_close(new.eval()(crops), old(crops), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_grown_layers_that_read_all_maps_read_the_same_ones() -> None:
+    wider = replace(TINY, width=7, stem=12, planes=5)
+    old, new = settled(FaceNet(TINY, 17)), FaceNet(wider, 17)
+    initialise(new, seed=5)
+    assert start_pose(new, grown(new, begin(old)), COCO17) == ""
+    crops = torch.randn(2, 3, 64, 96)
+    assert old(crops).std() > 0.1
+    torch.testing.assert_close(new.eval()(crops), old(crops), rtol=1e-4, atol=1e-5)
+
+    narrow = settled(person_detector(DetectorConfig(trunk=TINY)))
+    wide = person_detector(DetectorConfig(trunk=wider))
+    start_detector(wide, begin(narrow), grow=True)
+    maps, want = wide.eval().backbone(crops), narrow.backbone(crops)
+    assert want["8"].std() > 0.1
+    torch.testing.assert_close(maps, want, rtol=1e-4, atol=1e-5)
 
 
 def test_all_new_channels_learn_and_only_they_are_new() -> None:
