@@ -41,11 +41,13 @@ class UsedModel:
         task: ``"pose"``, ``"face"``, ``"classify"`` or ``"detect"``.
         name: Its name in the zoo, or ``"none"`` or the file that gave the boxes.
         sha256: Of its weights file; empty when there are none.
+        refine: How its heatmaps were read, see ``Codec.refine``; empty without heatmaps.
     """
 
     task: str
     name: str
     sha256: str = ""
+    refine: str = ""
 
 
 class Pipeline:
@@ -242,10 +244,11 @@ def build_estimator(
 ) -> tuple[Estimator, UsedModel]:
     """The pose stage of the options; ``weights`` replaces the model's own file."""
     model = load_model(options.pose, path=weights)
+    codec = _codec(model.spec, options.refine)
     estimator = Estimator(
         model.network,
         crop=_required(model.spec.crop, model.spec),
-        codec=_codec(model.spec, options.refine),
+        codec=codec,
         skeleton=_required(model.spec.skeleton, model.spec),
         device=device,
         dtype=choose_dtype(options.dtype),
@@ -253,7 +256,8 @@ def build_estimator(
         flip_test=options.flip_test,
         keep_heatmaps=heatmaps,
     )
-    return estimator, UsedModel(model.spec.task, model.spec.name, model.sha256)
+    used = UsedModel(model.spec.task, model.spec.name, model.sha256, refine=codec.refine)
+    return estimator, used
 
 
 def load_detector(
@@ -289,7 +293,9 @@ def _codec(spec: ModelSpec, refine: str | None) -> Codec:
             f"{spec.name} cannot be read by --refine oks: {skeleton.name} has no OKS constants",
             hint="use --refine dark",
         )
-    return codec if refine is None else replace(codec, refine=refine)
+    if refine is None:  # `decode` would do the same, but results are to say what was done
+        refine = "dark" if codec.refine == "oks" and not skeleton.sigmas else codec.refine
+    return replace(codec, refine=refine)
 
 
 def _required(part: Part | None, spec: ModelSpec) -> Part:

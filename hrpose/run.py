@@ -137,6 +137,9 @@ def header_of(pipeline: Pipeline, options: Options, *more: Settings | None) -> H
     """
     settings = {name: value for name, value in _plain(options).items() if name not in _NOT_SHAPING}
     settings["device"] = str(choose_device(options.device))
+    for model in pipeline.models:
+        if model.refine:  # by name: the model's own may be another in another version
+            settings["refine"] = model.refine
     if options.boxes is not None:
         del settings["detector"]
     for group in filter(None, more):

@@ -18,7 +18,8 @@ from hrpose.estimator import Estimator
 from hrpose.models.hrnet import HRNetConfig
 from hrpose.models.networks import PoseNet
 from hrpose.options import Options
-from hrpose.pipeline import Detector, Pipeline, build_estimator, padded_areas
+from hrpose.pipeline import Detector, Pipeline, build_estimator, load, padded_areas
+from hrpose.run import header_of
 from hrpose.skeleton import COCO17
 from hrpose.tracker import Tracker
 from hrpose.types import Codec, Detections, Frame, Poses, Size
@@ -360,4 +361,15 @@ def test_oks_is_refused_where_there_are_no_constants(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: model)
     with pytest.raises(UsageError, match="mpii16 has no OKS constants"):
         build_estimator(Options(refine="oks"), torch.device("cpu"))
-    build_estimator(Options(refine="dark"), torch.device("cpu"))
+    _, used = build_estimator(Options(refine="dark"), torch.device("cpu"))
+    assert used.refine == "dark"
+    assert spec.codec is not None
+    own = replace(spec, codec=replace(spec.codec, refine="oks"))
+    monkeypatch.setattr(pipeline, "load_model", lambda *_, **__: replace(model, spec=own))
+    assert build_estimator(Options(), torch.device("cpu"))[1].refine == "dark"
+
+
+@pytest.mark.parametrize(("asked", "want"), [(None, "oks"), ("dark", "dark")])
+def test_results_name_how_heatmaps_were_read(asked: str | None, want: str) -> None:
+    options = Options(refine=asked, device="cpu")
+    assert header_of(load(options), options).settings["refine"] == want

@@ -7,11 +7,12 @@ learns to find nobody, and so to tell at the end of the chain what the detector 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 import torch
 from torch import Tensor
 
-from hrpose.formats.coco import ImageId, boxes_for
+from hrpose.formats.coco import ImageId
 from hrpose.train.shards import Labels
 from hrpose.types import Detections
 
@@ -42,10 +43,9 @@ def find_negatives(labels: Sequence[Labels], found: Mapping[ImageId, Detections]
 
 
 def _boxes_of(picture: Labels, found: Mapping[ImageId, Detections]) -> Tensor | None:
-    known = found.get(picture.id) if picture.id is not None else None
-    if known is None:
-        known = boxes_for(found, picture.name)
-    return None if known is None else known.boxes
+    # not by a number in its name, as `boxes_for` does: in --data that may be another's id
+    keys = (picture.id, picture.name, PurePath(picture.name).name)
+    return next((found[key].boxes for key in keys if key is not None and key in found), None)
 
 
 def _touches(boxes: Tensor, people: Tensor) -> Tensor:

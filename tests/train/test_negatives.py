@@ -50,7 +50,7 @@ def test_what_fits_nobody(box: list[float], negative: bool) -> None:
     assert [b.tolist() for _, b in kept] == ([box] if negative else [])
 
 
-@pytest.mark.parametrize("key", [12, 7, "street/a7.png", "a7.png"])
+@pytest.mark.parametrize("key", [12, "street/a7.png", "a7.png"])
 def test_pictures_are_known_by_id_or_name(key: int | str) -> None:
     boxes = {key: found([0.0, 310, 90, 390], [0.0, 0, 60, 60])}
     labels = [picture(), picture(name="b.png", id=13)]
@@ -61,9 +61,8 @@ def test_pictures_are_known_by_id_or_name(key: int | str) -> None:
     assert len(find_negatives(labels * 3, boxes)) == 6  # as often as the mix shows the picture
 
 
-def test_the_id_goes_before_a_number_in_the_name() -> None:
-    boxes = {12: found([0.0, 310, 90, 390]), 7: found([0.0, 0, 60, 60])}
-    assert [b.tolist() for _, b in find_negatives([picture()], boxes)] == [[0.0, 310, 90, 390]]
+def test_a_number_in_the_name_is_not_an_id() -> None:
+    assert find_negatives([picture()], {7: found([0.0, 310, 90, 390])}) == []
 
 
 def test_nobody_in_a_picture_without_people() -> None:
