@@ -168,9 +168,9 @@ def write_report(path: Path, report: AnyReport, request: Request, *, force: bool
 
     One JSON object: ``task``; ``numbers`` by the title of their table, as printed but with all
     digits; ``pictures``, ``people`` and ``unreadable`` (name and reason of each picture that could
-    not be read); ``models``, each with the SHA-256 of its weights; ``files``, each with its name
-    and SHA-256 (null for a folder; pictures are named only); ``settings``; ``device`` and
-    ``versions``; ``started`` (UTC, ISO 8601) and ``seconds``.
+    not be read); ``models``, each with the SHA-256 of its weights and how its heatmaps were read;
+    ``files``, each with its name and SHA-256 (null for a folder; pictures are named only);
+    ``settings``; ``device`` and ``versions``; ``started`` (UTC, ISO 8601) and ``seconds``.
 
     Args:
         path: The file.

@@ -57,7 +57,7 @@ class Tiny:
             skeleton=self.skeleton,
             flip_test=options.flip_test,
         )
-        return estimator, UsedModel("pose", "tiny", "e" * 64)
+        return estimator, UsedModel("pose", "tiny", "e" * 64, refine="quarter")
 
 
 @pytest.fixture
@@ -376,7 +376,8 @@ def test_what_a_report_says_beside_the_numbers(tiny: Tiny, data: Path) -> None:
     sha256 = hashlib.sha256(data.read_bytes()).hexdigest()
     assert document["files"] == {"data": {"name": "data.json", "sha256": sha256}}
     assert document["images"] == [data.parent.name]
-    assert document["models"][1] == {"task": "pose", "name": "tiny", "sha256": "e" * 64}
+    pose = {"task": "pose", "name": "tiny", "sha256": "e" * 64, "refine": "quarter"}
+    assert document["models"][1] == pose
     assert document["unreadable"] == [{"source": "43.png", "reason": report.unreadable[0].reason}]
     assert document["settings"]["nms"] == "oks"
     assert document["device"] == "cpu"
