@@ -56,7 +56,7 @@ _EMBEDDED = (
     _embedded_pose(
         "hrnet_w28thin_256x192",
         _WIDE,
-        "812074660f4e304ad9521c5e884fccb2f6840c4a121fa5f7008de96209bccea5",
+        "78a349a9c46bbdcd276c9d94d20691ed4a991cfb603effd9d78e269ee3ec7f24",
     ),
     _embedded_pose(
         "hrnet_w16thin_256x192",
