@@ -19,7 +19,7 @@ from hrpose.models.networks import ClassNet, FaceNet, PoseNet
 from hrpose.zoo import files
 from hrpose.zoo.download import sha256_of
 from hrpose.zoo.load import add, build, load
-from hrpose.zoo.specs import DEFAULT_DETECTOR, DEFAULT_POSE, SPECS, ModelSpec, TorchvisionModel
+from hrpose.zoo.specs import DEFAULT_DETECTOR, SPECS, ModelSpec, TorchvisionModel
 
 W32, W48 = "hrnet_w32_256x192.official", "hrnet_w48_384x288.official"
 FACE, CLS = "face_hrnetv2_w18_wflw_256x256.official", "cls_hrnet_w18_small_v1_224x224.official"
@@ -360,11 +360,15 @@ def test_a_detector_is_not_built_for_a_promise(tmp_path: Path) -> None:
         load(DEFAULT_DETECTOR, path=path)
 
 
-@pytest.mark.parametrize("name", [DEFAULT_POSE, DEFAULT_DETECTOR])
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.embedded])
 def test_embedded_weights(name: str) -> None:
     spec = SPECS[name]
     loaded = load(name)
     assert spec.sha256 == loaded.sha256, "write the hash of the embedded file into its row"
+    file = files.locate(spec)
+    card = file.with_suffix(".md").read_text()
+    assert f"`{spec.file}`, kernels in float16, {file.stat().st_size:,} bytes |" in card
+    assert f"| SHA-256 | `{spec.sha256}` |" in card
 
 
 def old_torchvision_names(weights: Weights) -> Weights:
